@@ -1,0 +1,1 @@
+"""Scoring: metrics, protocols, summaries, the leaderboard. Needs no method and no GPU."""

@@ -1,0 +1,195 @@
+"""`wildhoi evaluate`: a submission against the truth under a protocol, written as scores.json and per_image.parquet."""
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evaluation.protocol import Protocol
+from evaluation.sampling import STREAM
+from evaluation.scoring import Item, Job, Row, score_items, template_hashes, template_of
+from evaluation.summary import summarise
+from wildhoi.body import load_body
+from wildhoi.dataset import DataFolder, load_annotations
+from wildhoi.errors import InputError
+from wildhoi.files import atomic_path, read_json, write_text
+from wildhoi.schema import Annotation
+from wildhoi.submission.defects import Defect, DefectError, errors
+from wildhoi.submission.folder import Submission, check_against
+
+SPEC = 1
+VERSIONS = ("wildhoi", "torch", "numpy", "scipy", "smplx", "pykdtree", "libigl")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to score: body (default: the protocol's), a subset of objects, strictness, processes, device."""
+
+    body: str | None = None
+    objects: tuple[str, ...] = ()
+    strict: bool = False
+    workers: int = 1
+    device: str = "cpu"
+    body_folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The result: `scores` is what scores.json holds, `rows` what per_image.parquet holds."""
+
+    scores: dict[str, Any]
+    rows: list[Row]
+    warnings: list[Defect]
+
+
+def evaluate(
+    submission: Submission,
+    data: DataFolder,
+    protocol: Protocol,
+    options: Options,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Score a submission.
+
+    Raises:
+        DefectError: it is for other data, none of its images is known, or it is incomplete and `strict` is set.
+        MissingAssetError: the body model or a template is not at hand.
+    """
+    if protocol.stream != STREAM:
+        raise InputError(f"protocol {protocol.id} asks for stream {protocol.stream!r}, this version has {STREAM!r}")
+    every = load_annotations(data, submission.manifest.split)
+    defects = check_against(submission, data, every)
+    if options.strict:
+        defects += [
+            Defect("incomplete", d.found, d.expected, "drop --strict to count them as failed")
+            for d in defects
+            if d.code == "missing-id"
+        ]
+    if errors(defects):
+        raise DefectError(str(submission.path), errors(defects))
+    annotations, unofficial = _official_images(every, data, protocol, options)
+    records = {row.image_id: row for row in submission.rows}
+    items = [Item(annotation, records.get(annotation.image_id)) for annotation in annotations]
+    job = _job(data, protocol, options)
+    hashes = template_hashes(job, items)
+    unofficial += _unofficial(job, data, protocol, hashes)
+    rows = score_items(items, job, workers=options.workers, progress=progress)
+    templates = {name: template_of(job, name) for name in hashes}
+    spheres = [n for n, t in templates.items() if t.symmetry(protocol.symmetry.get(n)).kind == "sphere"]
+    table = summarise(rows, protocol, {n: t.diameter for n, t in templates.items()}, spheres)
+    head = _header(submission, data, protocol, job, hashes, annotations)
+    return Scores(
+        {**head, "official": not unofficial, "unofficial_because": unofficial, "spheres": spheres, **table},
+        rows,
+        defects,
+    )
+
+
+def _official_images(
+    every: Sequence[Annotation], data: DataFolder, protocol: Protocol, options: Options
+) -> tuple[list[Annotation], list[str]]:
+    """The annotations to score, and why a score of them would not be the official one."""
+    kept, reasons = list(every), []
+    if options.objects:
+        unknown = sorted(set(options.objects) - {a.object for a in every})
+        if unknown:
+            there = ", ".join(sorted({a.object for a in every}))
+            raise InputError(f"--objects: {', '.join(unknown)} not among the split's objects, want some of {there}")
+        kept = [a for a in kept if a.object in options.objects]
+        reasons.append(f"only the objects {', '.join(sorted(options.objects))} are scored")
+    if protocol.image_list:
+        path = data.path / "lists" / f"{protocol.image_list}.json"
+        if path.is_file():
+            listed = set(read_json(path))
+            kept = [a for a in kept if a.image_id in listed]
+        else:
+            reasons.append(
+                f"the official image list lists/{path.name} is not in the data folder: every image is scored"
+            )
+    if protocol.min_visible > 0:
+        if any(a.visible is None for a in kept):
+            raise InputError(f"{data.path}: {protocol.id} needs the visible share of every image, some have none")
+        kept = [a for a in kept if (a.visible or 0.0) >= protocol.min_visible]
+    return kept, reasons
+
+
+def _job(data: DataFolder, protocol: Protocol, options: Options) -> Job:
+    body = options.body or protocol.body_model
+    if body not in ("open", data.body_model):
+        raise InputError(
+            f"--body {body}: the data at {data.path} are parameters of {data.body_model}; want that or open"
+        )
+    return Job(protocol, body, data.body_model == "smplh", data.objects, options.device, options.body_folder)
+
+
+def _unofficial(job: Job, data: DataFolder, protocol: Protocol, hashes: dict[str, str]) -> list[str]:
+    reasons = []
+    if job.body != protocol.body_model:
+        reasons.append(f"body model {job.body}, the protocol's is {protocol.body_model}")
+    if data.name not in protocol.datasets:
+        reasons.append(f"data set {data.name}, the protocol is made for {', '.join(protocol.datasets)}")
+    if job.device != "cpu":
+        reasons.append(f"computed on {job.device}, the canonical score is the CPU's")
+    for name, wanted in protocol.templates.items():
+        if name in hashes and hashes[name] != wanted:
+            reasons.append(f"template of {name} has hash {hashes[name][:12]}, the protocol's is {wanted[:12]}")
+    return reasons
+
+
+def _header(
+    submission: Submission,
+    data: DataFolder,
+    protocol: Protocol,
+    job: Job,
+    hashes: dict[str, str],
+    annotations: Sequence[Annotation],
+) -> dict[str, Any]:
+    """Everything that tells which numbers these are."""
+    manifest = submission.manifest
+    genders = sorted({a.gender for a in annotations})
+    bodies = {g: load_body(job.body, gender=g, folder=job.body_folder).sha256 for g in genders}
+    return {
+        "spec": SPEC,
+        "protocol": {"id": protocol.id, "hash": protocol.hash, "title": protocol.title, "caveat": protocol.caveat},
+        "submission": {
+            "method": manifest.method,
+            "supervision": manifest.supervision,
+            "inputs": list(manifest.inputs),
+            "body_model": manifest.body_model,
+            "sha256": submission.sha256,
+        },
+        "dataset": {"name": data.name, "revision": data.revision, "split": manifest.split},
+        "body": {"model": job.body, "sha256": bodies},
+        "templates": hashes,
+        "seed": protocol.seed,
+        "device": job.device,
+        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "headline": list(protocol.headline),
+    }
+
+
+def write_scores(folder: Path, scores: Scores) -> None:
+    """Write scores.json and per_image.parquet; scores.json last, so that a folder with one is complete."""
+    with atomic_path(folder / "per_image.parquet") as temporary:
+        pd.DataFrame(scores.rows).to_parquet(temporary, index=False, compression="zstd")
+    write_text(folder / "scores.json", json.dumps(scores.scores, indent=1, sort_keys=False, allow_nan=False) + "\n")
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Read a scores.json.
+
+    Raises:
+        InputError: it is not one.
+    """
+    content = read_json(path)
+    wanted = ("spec", "protocol", "submission", "dataset", "official", "overall", "objects", "headline")
+    if not isinstance(content, dict) or any(name not in content for name in wanted):
+        raise InputError(f"{path}: not a score file of this project; `wildhoi evaluate` writes one")
+    if content["spec"] != SPEC:
+        raise InputError(f"{path}: has spec {content['spec']!r}, this version reads {SPEC}; score the submission again")
+    return content

@@ -1,0 +1,66 @@
+"""Confidence intervals of means over images in clusters: the frames of one video are no independent witnesses."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from evaluation.sampling import uniform_numbers
+
+MIN_CLUSTERS = 5  # no interval below
+FEW_CLUSTERS = 20  # too narrow below, and said so
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """The bounds of a mean, and how many clusters they stand on."""
+
+    low: float
+    high: float
+    clusters: int
+
+
+def cluster_interval(
+    values: Float[np.ndarray, "n"], clusters: Sequence[str], key: str, level: float = LEVEL
+) -> Interval | None:
+    """Studentised bootstrap interval of the mean over images, resampling whole clusters (bootstrap-t).
+
+    Each resample gives `t* = (mean* - mean) / se*`; the interval is `mean - t*_high se, mean - t*_low se`, with the
+    standard error of a ratio: `se^2 = G/(G-1) sum_g (S_g - mean n_g)^2 / n^2` for cluster sums S_g and sizes n_g.
+
+    Args:
+        values: one per image; NaN is left out.
+        clusters: the cluster of each image.
+        key: keys the random stream; the same values and key give the same interval.
+        level: coverage aimed at.
+
+    Returns:
+        None below 5 clusters.
+    """
+    kept = ~np.isnan(values)
+    _, cluster = np.unique(np.asarray(clusters, object)[kept].astype(str), return_inverse=True)
+    count = int(cluster.max()) + 1 if kept.any() else 0
+    if count < MIN_CLUSTERS:
+        return None
+    sums, sizes = np.bincount(cluster, values[kept]), np.bincount(cluster).astype(np.float64)
+    mean, error = _mean_and_error(sums[None], sizes[None])
+    if error[0] == 0:
+        return Interval(float(mean[0]), float(mean[0]), count)
+    draws = (uniform_numbers(RESAMPLES, count, "bootstrap", key) * count).astype(np.int64)
+    means, errors = _mean_and_error(sums[draws], sizes[draws])
+    usable = errors > 0  # a resample of one cluster over and over has no spread to divide by
+    t = (means[usable] - mean[0]) / errors[usable]
+    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(mean[0] - high * error[0]), float(mean[0] - low * error[0]), count)
+
+
+def _mean_and_error(
+    sums: Float[np.ndarray, "r g"], sizes: Float[np.ndarray, "r g"]
+) -> tuple[Float[np.ndarray, "r"], Float[np.ndarray, "r"]]:
+    """Mean over images and its standard error, for rows of clusters."""
+    total, groups = sizes.sum(axis=1), sums.shape[1]
+    mean = sums.sum(axis=1) / total
+    spread = ((sums - mean[:, None] * sizes) ** 2).sum(axis=1)
+    return mean, np.sqrt(groups / (groups - 1) * spread) / total

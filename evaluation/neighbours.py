@@ -1,0 +1,106 @@
+"""Exact nearest-neighbour distances between point clouds, near or far apart, on the CPU and on a GPU."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float
+from pykdtree.kdtree import KDTree
+
+if TYPE_CHECKING:
+    import torch
+
+LEAF_SIZE = 32  # measured best for 10,000 points
+FAR_CELLS = 2  # halvings of far queries: 4 cells were fastest from 2 m to 10 m
+
+
+def nearest_distances(queries: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "n"]:
+    """For each query the distance to the nearest of the points, metres, float64, exact.
+
+    A kd-tree visits ever more leaves the further the clouds are apart. Then, however, most points cannot be
+    nearest to any query, and are left out first (`candidates`).
+    """
+    if candidates(queries, points).sum() > len(points) // 2:
+        return _tree_distances(queries, points)
+    distances = np.empty(len(queries))
+    for cell in _cells(queries, FAR_CELLS):
+        distances[cell] = _tree_distances(queries[cell], points[candidates(queries[cell], points)])
+    return distances
+
+
+def _tree_distances(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
+    tree = KDTree(np.ascontiguousarray(points), leafsize=LEAF_SIZE)
+    return np.asarray(tree.query(np.ascontiguousarray(queries))[0])
+
+
+def within(
+    queries: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"], distance: float
+) -> Bool[np.ndarray, "n"]:
+    """Which queries have one of the points strictly nearer than `distance`, metres."""
+    tree = KDTree(np.ascontiguousarray(points), leafsize=LEAF_SIZE)
+    # the bound only prunes: a hair above the distance, so that rounding cannot drop what the comparison keeps
+    found = tree.query(np.ascontiguousarray(queries), distance_upper_bound=distance * (1 + 1e-9))[0]
+    return np.asarray(found < distance)
+
+
+def candidates(queries: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"]) -> Bool[np.ndarray, "m"]:
+    """Which points can be nearest to some query.
+
+    Let the queries lie in a ball (c, r) and y0 be the point nearest to c. For a query x = c + e, |e| <= r,
+    `|x - y|^2 - |x - y0|^2 = |c - y|^2 - |c - y0|^2 - 2 e . (y - y0) >= |c - y|^2 - |c - y0|^2 - 2 r |y - y0|`,
+    so a point y with a positive right side is never nearer than y0.
+    """
+    low, high = queries.min(axis=0), queries.max(axis=0)
+    centre = (low + high) / 2
+    radius = np.sqrt(((queries - centre) ** 2).sum(axis=1).max())
+    squared = ((points - centre) ** 2).sum(axis=1)
+    best = int(squared.argmin())
+    spread = np.sqrt(((points - points[best]) ** 2).sum(axis=1))
+    # the slack keeps points that rounding alone would drop
+    return np.asarray(squared - squared[best] <= 2 * radius * spread + 1e-9 * squared)
+
+
+def _cells(queries: np.ndarray, halvings: int) -> list[np.ndarray]:
+    """Row indices of the queries in 2^halvings compact cells of equal size."""
+    cells = [np.arange(len(queries))]
+    for _ in range(halvings):
+        cells = [half for cell in cells for half in _halve(queries, cell)]
+    return [cell for cell in cells if len(cell)]
+
+
+def _halve(queries: np.ndarray, cell: np.ndarray) -> list[np.ndarray]:
+    if len(cell) < 2:
+        return [cell]
+    inside = queries[cell]
+    axis = int(np.ptp(inside, axis=0).argmax())
+    order = np.argpartition(inside[:, axis], len(cell) // 2)
+    return [cell[order[: len(cell) // 2]], cell[order[len(cell) // 2 :]]]
+
+
+def chamfer_distance(x: Float[np.ndarray, "n 3"], y: Float[np.ndarray, "m 3"]) -> float:
+    """`mean_x min_y |x - y| + mean_y min_x |x - y|`: not squared, the sum of both directions, metres."""
+    return float(nearest_distances(x, y).mean() + nearest_distances(y, x).mean())
+
+
+def chamfer_distances_batched(
+    x: Float[np.ndarray, "b n 3"], y: Float[np.ndarray, "b m 3"], device: str, block: int = 512
+) -> Float[np.ndarray, "b"]:
+    """Chamfer distances of a batch of clouds by comparing all pairs on a device, metres, float64.
+
+    Blocks of `block` rows bound the memory to b x block x m distances. Distances are taken from differences, never
+    from a matrix product, whose rounding costs centimetres at tens of metres.
+    """
+    import torch
+
+    a, b = (torch.as_tensor(cloud, dtype=torch.float64, device=device) for cloud in (x, y))
+    to_y, to_x = [], torch.full(b.shape[:2], torch.inf, dtype=torch.float64, device=device)
+    for rows in a.split(block, dim=1):
+        squared = _squared_distances(rows, b)
+        to_y.append(squared.amin(dim=2))
+        to_x = torch.minimum(to_x, squared.amin(dim=1))
+    total = torch.cat(to_y, dim=1).sqrt().mean(dim=1) + to_x.sqrt().mean(dim=1)
+    return np.asarray(total.cpu().numpy())
+
+
+def _squared_distances(a: "torch.Tensor", b: "torch.Tensor") -> "torch.Tensor":
+    x, y, z = ((a[:, :, None, i] - b[:, None, :, i]).square_() for i in range(3))
+    return x.add_(y).add_(z)

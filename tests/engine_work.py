@@ -1,0 +1,62 @@
+"""Work for the engine's tests: module-level, so that worker processes can import it by name."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from wildhoi.errors import InputError, MissingAssetError
+
+
+class Unpicklable(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+class GatedError(MissingAssetError):
+    """A subclass from outside the package's own family."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one shard does: `action`, then write `text`; every call is logged, so tests can count them."""
+
+    text: str
+    log: Path
+    action: str = ""
+    seconds: float = 0.0
+
+
+def write(job: Job, path: Path) -> None:
+    with job.log.open("a") as stream:
+        stream.write(f"{path.name} {os.getpid()}\n")
+    time.sleep(job.seconds)
+    path.write_text(job.text)
+    match job.action:
+        case "value error":
+            raise ValueError("the matrix is singular")
+        case "input error":
+            raise InputError("row 3: got nan, wanted a number")
+        case "gated":
+            raise GatedError("the body model is missing")
+        case "unpicklable":
+            raise Unpicklable("this", "that")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(7)
+        case "nothing":
+            path.unlink()
+        case "interrupt":
+            raise KeyboardInterrupt
+
+
+def environment(job: Job, path: Path) -> None:
+    path.write_text(",".join(os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")))
+
+
+def threads(job: Job, path: Path) -> None:
+    import torch
+
+    path.write_text(str(torch.get_num_threads()))

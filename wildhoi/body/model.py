@@ -1,0 +1,219 @@
+"""The body model: its surface through the `smplx` classes, its joints through a fast path of our own."""
+
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+import smplx
+import torch
+from jaxtyping import Float, Int, Shaped
+from smplx.lbs import batch_rodrigues
+from torch import Tensor
+
+from wildhoi.body.layout import N_BETAS, N_HAND_POSE, Kind, joint_names
+from wildhoi.body.parts import find_parts
+
+
+class Surface(NamedTuple):
+    """Posed vertices and joints; metres, SMPL frame."""
+
+    vertices: Float[Tensor, "b v 3"]
+    joints: Float[Tensor, "b j 3"]
+
+
+class JointTransforms(NamedTuple):
+    """Global rotation and position of every joint; metres, SMPL frame."""
+
+    rotations: Float[Tensor, "b j 3 3"]
+    positions: Float[Tensor, "b j 3"]
+
+
+class BodyModel:
+    """A body of 10 betas and axis-angle poses in the SMPL frame: zero orientation, pelvis joint at the origin.
+
+    Jaw, eyes and expression stay at zero. Every call takes any batch size and is differentiable.
+
+    Attributes:
+        kind: open, smplx or smplh.
+        gender: neutral, male or female.
+        sha256: of the file the model was read from.
+        faces: triangles, counter-clockwise from outside.
+        parents: joint above each joint, -1 for the pelvis.
+        joint_names: in the order of the joints.
+        flat_hand_mean: whether hand poses are full (True) or relative to the file's mean hand.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Shaped[np.ndarray, "..."]],
+        *,
+        kind: Kind,
+        gender: str,
+        sha256: str,
+        flat_hand_mean: bool,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.kind, self.gender, self.sha256, self.flat_hand_mean = kind, gender, sha256, flat_hand_mean
+        self.dtype, self.device = dtype, device
+        self.joint_names = joint_names(kind)
+        self.faces: Int[np.ndarray, "f 3"] = arrays["f"].astype(np.int64)
+        self.parents: Int[np.ndarray, " j"] = np.r_[-1, arrays["kintree_table"][0, 1:].astype(np.int64)]
+        self._weights: Float[np.ndarray, "v j"] = arrays["weights"]
+        self._template: Float[np.ndarray, "v 3"] = arrays["v_template"]
+        self._regressor: Float[np.ndarray, "j v"] = arrays["J_regressor"]
+        self._module = _smplx_module(arrays, kind, flat_hand_mean, dtype).to(device)
+        self._joint_template = self._tensor(self._regressor @ self._template)
+        directions = arrays["shapedirs"][:, :, :N_BETAS]
+        self._joint_directions = self._tensor(np.einsum("jv,vcs->jcs", self._regressor, directions))
+        self._levels, order = _kinematic_levels(self.parents, device)
+        self._order: Int[Tensor, " j"] = order
+
+    @property
+    def n_vertices(self) -> int:
+        """Number of vertices."""
+        return len(self._template)
+
+    @property
+    def n_joints(self) -> int:
+        """Number of joints: 55, SMPL-H 52."""
+        return len(self.parents)
+
+    @cached_property
+    def parts(self) -> Mapping[str, Int[np.ndarray, " n"]]:
+        """Vertex numbers of each named part of the body, sorted; see `wildhoi.body.parts`."""
+        joints = self._regressor @ self._template
+        return find_parts(self._template, self.faces, self._weights, dict(zip(self.joint_names, joints, strict=True)))
+
+    def surface(
+        self,
+        betas: Float[Tensor, "b 10"],
+        body_pose: Float[Tensor, "b 21 3"],
+        left_hand_pose: Float[Tensor, "b 15 3"],
+        right_hand_pose: Float[Tensor, "b 15 3"],
+    ) -> Surface:
+        """Pose the whole surface with the `smplx` class; metres, SMPL frame."""
+        batch = len(betas)
+        zero = betas.new_zeros(batch, 3)
+        face = {} if self.kind == "smplh" else {
+            "jaw_pose": zero, "leye_pose": zero, "reye_pose": zero, "expression": betas.new_zeros(batch, 10),
+        }  # fmt: skip
+        output = self._module(
+            betas=betas,
+            global_orient=zero,
+            body_pose=body_pose.flatten(1),
+            left_hand_pose=left_hand_pose.flatten(1),
+            right_hand_pose=right_hand_pose.flatten(1),
+            **face,
+        )
+        pelvis = output.joints[:, :1]
+        return Surface(output.vertices - pelvis, output.joints[:, : self.n_joints] - pelvis)
+
+    def joints(
+        self,
+        betas: Float[Tensor, "b 10"],
+        body_pose: Float[Tensor, "b 21 3"],
+        left_hand_pose: Float[Tensor, "b 15 3"],
+        right_hand_pose: Float[Tensor, "b 15 3"],
+    ) -> Float[Tensor, "b j 3"]:
+        """Pose the joints alone, without touching a vertex; metres, SMPL frame. Equals those of `surface`."""
+        return self.joint_transforms(betas, body_pose, left_hand_pose, right_hand_pose).positions
+
+    def joint_transforms(
+        self,
+        betas: Float[Tensor, "b 10"],
+        body_pose: Float[Tensor, "b 21 3"],
+        left_hand_pose: Float[Tensor, "b 15 3"],
+        right_hand_pose: Float[Tensor, "b 15 3"],
+    ) -> JointTransforms:
+        """Follow the kinematic tree level by level; metres, SMPL frame.
+
+        Pose correctives move no joint, so rest joints are linear in the betas (SMPL, Loper et al. 2015, equation 10).
+        """
+        pose = self._full_pose(body_pose, left_hand_pose, right_hand_pose)
+        local = batch_rodrigues(pose.reshape(-1, 3)).reshape(len(pose), -1, 3, 3)
+        rest = self._joint_template + torch.einsum("bs,jcs->bjc", betas, self._joint_directions)
+        rotations, positions = [local[:, :1]], [torch.zeros_like(rest[:, :1])]
+        for joints, parents, rows in self._levels:
+            above = rotations[-1][:, rows]
+            bones = (rest[:, joints] - rest[:, parents])[..., None]
+            positions.append(positions[-1][:, rows] + (above @ bones)[..., 0])
+            rotations.append(above @ local[:, joints])
+        return JointTransforms(torch.cat(rotations, 1)[:, self._order], torch.cat(positions, 1)[:, self._order])
+
+    def pelvis(self, betas: Float[Tensor, "b 10"]) -> Float[Tensor, "b 3"]:
+        """Locate the pelvis joint in the model file's own frame, from where `trans` of SMPL fits counts; metres.
+
+        Row 0 of the joint regressor on the shaped template: depends on the betas, not on the pose.
+        """
+        return self._joint_template[0] + betas @ self._joint_directions[0].T
+
+    def _full_pose(
+        self,
+        body_pose: Float[Tensor, "b 21 3"],
+        left_hand_pose: Float[Tensor, "b 15 3"],
+        right_hand_pose: Float[Tensor, "b 15 3"],
+    ) -> Float[Tensor, "b j 3"]:
+        """Assemble global orientation, body, face and hands, the mean hand added where hand poses are relative."""
+        batch = len(body_pose)
+        face = body_pose.new_zeros(batch, self.n_joints - 22 - 2 * N_HAND_POSE, 3)
+        left = left_hand_pose + self._module.left_hand_mean.reshape(-1, 3)
+        right = right_hand_pose + self._module.right_hand_mean.reshape(-1, 3)
+        return torch.cat([body_pose.new_zeros(batch, 1, 3), body_pose, face, left, right], dim=1)
+
+    def _tensor(self, array: Float[np.ndarray, "..."]) -> Float[Tensor, "..."]:
+        return torch.tensor(array, dtype=self.dtype, device=self.device)
+
+
+Level = tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]
+
+
+def _kinematic_levels(
+    parents: Int[np.ndarray, " j"], device: torch.device
+) -> tuple[list[Level], Int[Tensor, " j"]]:
+    """Group the joints by depth: (joints, their parents, the parents' rows in the level above); and the way back."""
+    level, visited, levels = [0], [0], []
+    while children := [j for j in range(len(parents)) if parents[j] in level]:
+        above = [int(parents[j]) for j in children]
+        rows = [level.index(p) for p in above]
+        levels.append((
+            torch.tensor(children, device=device), torch.tensor(above, device=device), torch.tensor(rows, device=device)
+        ))  # fmt: skip
+        visited += children
+        level = children
+    return levels, torch.tensor(np.argsort(visited), device=device)
+
+
+def _smplx_module(
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, flat_hand_mean: bool, dtype: torch.dtype
+) -> torch.nn.Module:
+    """Construct the `smplx` class from checked arrays.
+
+    The class reads files only, and unpickles what they hold; so it is given a clean copy. Hand components and face
+    landmarks, which it insists on and we do not use, are blanks. It writes warnings to stdout.
+    """
+    shapes = arrays["shapedirs"]
+    expression = 300 if kind != "smplh" and shapes.shape[2] >= 400 else N_BETAS  # first expression column
+    blanks = {
+        "hands_componentsl": np.eye(45),
+        "hands_componentsr": np.eye(45),
+        "lmk_faces_idx": np.zeros(51, np.int64),
+        "lmk_bary_coords": np.zeros((51, 3)),
+    }
+    twenty = [*range(N_BETAS), *range(expression, min(expression + 10, shapes.shape[2]))]
+    clean = {**arrays, **blanks, "shapedirs": shapes[:, :, twenty]}
+    if kind != "smplh" and len(twenty) < 20:  # a file without expressions
+        clean["shapedirs"] = np.pad(clean["shapedirs"], ((0, 0), (0, 0), (0, 20 - len(twenty))))
+    with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
+        path = Path(folder) / "body.npz"
+        np.savez(path, allow_pickle=False, **clean)
+        module = (smplx.SMPLH if kind == "smplh" else smplx.SMPLX)(
+            str(path), ext="npz", use_pca=False, flat_hand_mean=flat_hand_mean, num_betas=N_BETAS, dtype=dtype,
+            create_transl=False,
+        )  # fmt: skip
+    return module.requires_grad_(False).eval()  # type: ignore[no-any-return]

@@ -1,0 +1,104 @@
+"""Reading and checking body files; nothing in them is executed."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from wildhoi.body.layout import FEWEST_VERTICES, N_BETAS, Kind, wanted_shapes
+from wildhoi.errors import InputError
+
+MEND = "download the file again, or convert a published .pkl with `wildhoi body convert`"
+LARGEST_BYTES = 2 * 2**30
+
+
+def read_npz(path: Path, kind: Kind) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Read the arrays a body model needs from an .npz; other entries, pickled ones too, are left alone.
+
+    Raises:
+        InputError: not an .npz, truncated, too large, or an array is absent, pickled or not as `check` wants it.
+    """
+    arrays = read_arrays(path, tuple(wanted_shapes(kind)))
+    check(arrays, kind, path)
+    return arrays
+
+
+def read_arrays(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Read the named arrays of an .npz, all of them by default, without unpickling.
+
+    Raises:
+        InputError: not an .npz, truncated, too large, or an array is absent or pickled.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(m.file_size for m in archive.infolist() if keys is None or m.filename[: -len(".npy")] in keys)
+        if size > LARGEST_BYTES:
+            raise InputError(f"{path}: unpacks to {size} bytes, at most {LARGEST_BYTES} are read")
+        with np.load(path, allow_pickle=False) as stored:
+            wanted = stored.files if keys is None else keys
+            for key in wanted:
+                if key not in stored.files:
+                    raise InputError(f"{path}: no array `{key}`; {MEND}")
+            return {key: _read_array(stored, key, path) for key in wanted}
+    except (OSError, EOFError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise InputError(f"{path}: cannot be read as .npz ({_one_line(error)}); {MEND}") from None
+
+
+def check(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, path: Path) -> None:
+    """Hold arrays against the layout of a kind of body.
+
+    Raises:
+        InputError: a shape, a type, an index, a parent or a value is not that of such a body; names the key.
+    """
+    sizes: dict[str, int] = {}
+    for key, wanted in wanted_shapes(kind).items():
+        array = arrays[key]
+        if not _fits(array.shape, wanted, sizes):
+            got, want = (_shape_text(s) for s in (array.shape, tuple(sizes.get(str(w), w) for w in wanted)))
+            raise InputError(f"{path}: array `{key}` has shape {got}, wanted {want} for a {kind} body; {MEND}")
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: array `{key}` has type {array.dtype}, wanted numbers; {MEND}")
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: array `{key}` holds NaN or infinite values, wanted finite numbers; {MEND}")
+    _check_values(arrays, kind, path)
+
+
+def _check_values(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, path: Path) -> None:
+    n_vertices, faces, weights = len(arrays["v_template"]), arrays["f"], arrays["weights"]
+    parents = arrays["kintree_table"][0, 1:].astype(np.int64)
+    problems = {
+        "v_template": (n_vertices < FEWEST_VERTICES[kind], f"{n_vertices} vertices, wanted {FEWEST_VERTICES[kind]}"),
+        "shapedirs": (arrays["shapedirs"].shape[2] < N_BETAS, f"fewer than {N_BETAS} shape directions"),
+        "f": (len(faces) and not (0 <= faces.min() and faces.max() < n_vertices), "a vertex number out of range"),
+        "kintree_table": (((parents < 0) | (parents > np.arange(len(parents)))).any(), "a joint before its parent"),
+        "weights": (np.abs(weights.sum(1) - 1).max() > 1e-2 or weights.min() < -1e-3, "weights that sum to other than 1"),
+    }  # fmt: skip
+    for key, (wrong, what) in problems.items():
+        if wrong:
+            raise InputError(f"{path}: array `{key}` has {what}; not a {kind} body file; {MEND}")
+
+
+def _read_array(stored: "np.lib.npyio.NpzFile", key: str, path: Path) -> Shaped[np.ndarray, "..."]:
+    try:
+        array = stored[key]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+        raise InputError(f"{path}: array `{key}` cannot be read ({_one_line(error)}); {MEND}") from None
+    return np.asarray(array)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[str | int, ...], sizes: dict[str, int]) -> bool:
+    """Compare a shape with a wanted one; a letter takes the first size it meets."""
+    return len(shape) == len(wanted) and all(
+        got == (sizes.setdefault(want, got) if isinstance(want, str) else want)
+        for got, want in zip(shape, wanted, strict=True)
+    )
+
+
+def _shape_text(shape: tuple[str | int, ...]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Convert raw releases into the data folder that everything else reads."""

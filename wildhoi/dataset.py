@@ -1,0 +1,202 @@
+"""Data folders: finding one by name, reading and writing its annotations, and the revision that names its content.
+
+A data folder holds `dataset.json` (who it is), `checksums.json`, `annotations/OBJ/SPLIT-*.parquet` and
+`objects/OBJ/` (templates).
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from wildhoi import columns
+from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.files import canonical_json, read_json, sha256_file, sha256_text, write_text
+from wildhoi.geometry import nearest_rotation, orthonormality_error
+from wildhoi.objects import find_category
+from wildhoi.schema import Annotation, Camera, ObjectPose
+
+SPLITS = ("train", "test")
+BODY_MODELS = ("smplx", "smplh", "open")
+ROTATION_TOLERANCE = 1e-3
+SHIPPED = {"open-sample": Path(__file__).parent / "assets" / "sample"}
+
+ANNOTATIONS = columns.Layout(
+    texts=("image_id", "object", "video_id", "gender"),
+    numbers={**columns.HUMAN, **columns.OBJECT, **columns.CAMERA},
+    optional_texts=("scene_id",),
+    optional_numbers={**columns.ANGLE, "visible": ()},
+)
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """A data set on disk. `revision` is derived from the checksums of its files, so it names the content."""
+
+    path: Path
+    name: str
+    body_model: str
+    revision: str
+
+    @property
+    def objects(self) -> Path:
+        """Where the templates are."""
+        return self.path / "objects"
+
+    def categories(self, split: str) -> list[str]:
+        """The objects that have annotations of a split, sorted."""
+        return sorted({path.parent.name for path in self.path.glob(f"annotations/*/{split}-*.parquet")})
+
+
+def find_data(name: str | Path) -> DataFolder:
+    """Resolve a data set: a folder given, `$WILDHOI_DATA/NAME`, or one that ships with the package.
+
+    Raises:
+        MissingAssetError: nothing of that name is at hand.
+        InputError: the folder is not a data folder.
+    """
+    root = os.environ.get("WILDHOI_DATA")
+    places = [
+        Path(name),
+        *([Path(root) / name] if root else []),
+        *([SHIPPED[str(name)]] if str(name) in SHIPPED else []),
+    ]
+    for place in places:
+        if place.is_dir():
+            return open_folder(place)
+    raise MissingAssetError(
+        f"data set {str(name)!r} is not at hand: it is no folder, $WILDHOI_DATA is {root or 'not set'}, and "
+        f"{', '.join(SHIPPED)} is what ships; convert your copy of a raw release with `wildhoi data convert`"
+    )
+
+
+def open_folder(path: Path) -> DataFolder:
+    """Read what a data folder says of itself.
+
+    Raises:
+        InputError: `dataset.json` or `checksums.json` is absent or invalid.
+    """
+    identity = read_json(path / "dataset.json")
+    if not isinstance(identity, dict) or not isinstance(identity.get("name"), str):
+        raise InputError(f"{path / 'dataset.json'}: want an object with the fields name and body_model")
+    if identity.get("body_model") not in BODY_MODELS:
+        raise InputError(
+            f"{path / 'dataset.json'}: body_model is {identity.get('body_model')!r}, want one of {BODY_MODELS}"
+        )
+    checksums = read_json(path / "checksums.json")
+    return DataFolder(path, identity["name"], identity["body_model"], _revision(checksums))
+
+
+def _revision(checksums: dict[str, str]) -> str:
+    return sha256_text(canonical_json(checksums))[:16]
+
+
+def seal_folder(path: Path, *, name: str, body_model: str) -> DataFolder:
+    """Write `dataset.json` and `checksums.json` of a finished data folder, in that order, and open it."""
+    write_text(path / "dataset.json", canonical_json({"name": name, "body_model": body_model}) + "\n")
+    files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    hashes = {
+        p.relative_to(path).as_posix(): sha256_file(p) for p in files if p.name not in ("checksums.json", "README.md")
+    }
+    write_text(path / "checksums.json", canonical_json(hashes) + "\n")
+    return open_folder(path)
+
+
+def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:
+    """Write annotations as one Parquet file, rows sorted by image id."""
+    rows = [
+        {
+            "image_id": a.image_id,
+            "object": a.object,
+            "video_id": a.video_id,
+            "gender": a.gender,
+            "scene_id": a.scene_id,
+            "visible": a.visible,
+            **columns.human_row(a.human),
+            **columns.object_row(a.object_pose),
+            **columns.camera_row(a.camera),
+        }
+        for a in sorted(annotations, key=lambda a: a.image_id)
+    ]
+    columns.write_rows(path, ANNOTATIONS, rows)
+
+
+def load_annotations(data: DataFolder, split: str = "test", objects: Sequence[str] | None = None) -> list[Annotation]:
+    """Read the truth of a split, sorted by image id.
+
+    Raises:
+        InputError: the split or an object has no annotations here, or a file is invalid.
+    """
+    available = data.categories(split)
+    if split not in SPLITS or not available:
+        raise InputError(f"{data.path}: has no annotations of split {split!r}, want one of {SPLITS} that was converted")
+    wrong = sorted(set(objects or ()) - set(available))
+    if wrong:
+        raise InputError(f"{data.path}: no {split} annotations of {', '.join(wrong)}; there are {', '.join(available)}")
+    files = [
+        path
+        for name in objects or available
+        for path in sorted((data.path / "annotations" / name).glob(f"{split}-*.parquet"))
+    ]
+    found = sorted((a for path in files for a in read_annotations(path)), key=lambda a: a.image_id)
+    twice = [a.image_id for a, b in pairwise(found) if a.image_id == b.image_id]
+    if twice:
+        raise InputError(f"{data.path}: image_id {twice[0]!r} is annotated twice in split {split} ({len(twice)} such)")
+    return found
+
+
+def read_annotations(path: Path) -> list[Annotation]:
+    """Read one file of annotations; rotations are projected onto the nearest exact ones.
+
+    Raises:
+        InputError: a column is absent or wrong, or a value is not finite or no rotation; names file, id and field.
+    """
+    table = columns.read_columns(path, ANNOTATIONS)
+    if table.problems:
+        listing = "; ".join(f"{name}: got {found}, want {wanted}" for name, found, wanted in table.problems)
+        raise InputError(f"{path}: {listing}")
+    return [_annotation(path, table, row) for row in range(table.n_rows)]
+
+
+def _annotation(path: Path, table: columns.Columns, row: int) -> Annotation:
+    texts = {name: values[row] for name, values in table.texts.items()}
+    where = f"{path}: row {row}, image_id {texts['image_id']!r}"
+    for name in ANNOTATIONS.texts:
+        if not texts[name]:
+            raise InputError(f"{where}: {name} is empty")
+    for name in ANNOTATIONS.numbers:
+        if not np.isfinite(table.numbers[name][row]).all():
+            raise InputError(f"{where}: {name} is not finite")
+    find_category(str(texts["object"]))
+    pose, camera = columns.read_object(table, row), columns.read_camera(table, row)
+    if camera is None:
+        raise InputError(f"{where}: has no camera")
+    visible = table.numbers["visible"][row] if "visible" in table.numbers else np.nan
+    return Annotation(
+        image_id=str(texts["image_id"]),
+        object=str(texts["object"]),
+        video_id=str(texts["video_id"]),
+        gender=str(texts["gender"]),
+        scene_id=texts.get("scene_id"),
+        human=columns.read_human(table, row),
+        object_pose=ObjectPose(
+            _exact(where, "object_rotation", pose.rotation), pose.translation, pose.scale, pose.angle
+        ),
+        camera=Camera(
+            _exact(where, "camera_rotation", camera.rotation), camera.translation, camera.focal, camera.principal_point
+        ),
+        visible=None if np.isnan(visible) else float(visible),
+    )
+
+
+def _exact(where: str, name: str, matrix: np.ndarray) -> np.ndarray:
+    """The rotation that a stored matrix stands for; float32 storage leaves it off by 1e-7."""
+    error = float(orthonormality_error(matrix))
+    if error > ROTATION_TOLERANCE or np.linalg.det(matrix) < 0:
+        raise InputError(
+            f"{where}: {name} is no rotation (|R^T R - I| is {error:.2g}, determinant {np.linalg.det(matrix):.3g})"
+        )
+    return nearest_rotation(matrix)

@@ -1,0 +1,69 @@
+"""Writing that is never half done, and the hashes that name what was read."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from wildhoi.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, renamed to `path` when the block ends well and removed when it does not.
+
+    Args:
+        path: the file to appear, complete or not at all; its folder is made if absent.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = folder / path.name
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, UTF-8, with the line ends given."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+def canonical_json(value: Any) -> str:
+    """Serialise to the one JSON text that hashes are taken of: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def sha256_text(text: str) -> str:
+    """Hash a text; hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hash a file's bytes in blocks; hexadecimal."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
+    """Read a JSON file of at most `limit` bytes.
+
+    Raises:
+        InputError: the file is absent, too large, not UTF-8 or not JSON.
+    """
+    try:
+        size = Path(path).stat().st_size
+        if size > limit:
+            raise InputError(f"{path}: JSON file of {size} bytes, at most {limit} are read")
+        return json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from None

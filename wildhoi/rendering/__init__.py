@@ -1,0 +1,17 @@
+"""Depth, face ids, occlusion and pictures of meshes, batched, on the CPU and on a GPU.
+
+Conventions: vertices are metres in the camera frame (x right, y down, z forward); `u = fx X / Z + cx`,
+`v = fy Y / Z + cy`; pixel (x, y) IS the point (x, y), so pixel centres lie at integer coordinates and an image of
+width W shows u from -0.5 to W - 0.5, as the WildHOI release counts. Maps are indexed `[image, y, x]`.
+"""
+
+from wildhoi.rendering.camera import project as project
+from wildhoi.rendering.occlusion import Occlusion as Occlusion
+from wildhoi.rendering.occlusion import occlusion as occlusion
+from wildhoi.rendering.occlusion import overlap_vertices as overlap_vertices
+from wildhoi.rendering.pictures import picture as picture
+from wildhoi.rendering.pictures import shade as shade
+from wildhoi.rendering.raster import Raster as Raster
+from wildhoi.rendering.raster import interpolate as interpolate
+from wildhoi.rendering.raster import plane_depth as plane_depth
+from wildhoi.rendering.raster import rasterize as rasterize

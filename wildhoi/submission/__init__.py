@@ -1,0 +1,1 @@
+"""A submission: `submission.yaml` (who and how) and `predictions.parquet` (one row per image)."""

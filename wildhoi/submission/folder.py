@@ -1,0 +1,113 @@
+"""Reading, checking and writing a submission folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wildhoi.dataset import DataFolder
+from wildhoi.errors import InputError
+from wildhoi.files import sha256_file
+from wildhoi.schema import Annotation, Failure, Reconstruction
+from wildhoi.submission.defects import Defect, DefectError, errors
+from wildhoi.submission.manifest import Manifest, read_manifest, write_manifest
+from wildhoi.submission.table import read_predictions, write_predictions
+
+MANIFEST, PREDICTIONS = "submission.yaml", "predictions.parquet"
+SHOWN_IDS = 5
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A valid submission: its manifest, its rows in file order, and what was said of it while reading."""
+
+    path: Path
+    manifest: Manifest
+    rows: list[Reconstruction | Failure]
+    sha256: str
+    warnings: tuple[Defect, ...] = ()
+
+
+def check_submission(path: Path) -> tuple[Submission | None, list[Defect]]:
+    """Read a submission folder and find every defect in it; the submission is None where there is an error."""
+    if not path.is_dir():
+        wanted = f"a folder with {MANIFEST} and {PREDICTIONS}"
+        found = "a file" if path.exists() else "nothing"
+        return None, [
+            Defect("folder", f"{found} at {path}", wanted, "`wildhoi submission convert` makes one from result files")
+        ]
+    manifest, defects = read_manifest(path / MANIFEST)
+    try:
+        predictions, more = read_predictions(path / PREDICTIONS)
+        defects += more
+    except InputError as error:
+        predictions = None
+        hint = "`wildhoi submission convert` writes the file from result lists"
+        defects.append(Defect("predictions-unreadable", str(error), "a Parquet file", hint))
+    if manifest is None or predictions is None:
+        return None, defects
+    sha256 = sha256_file(path / PREDICTIONS)
+    return Submission(path, manifest, predictions.rows, sha256, tuple(defects)), defects
+
+
+def read_submission(path: Path) -> Submission:
+    """Read a submission that must be valid.
+
+    Raises:
+        DefectError: it is not; carries every defect.
+    """
+    submission, defects = check_submission(path)
+    if submission is None:
+        raise DefectError(str(path), defects)
+    return submission
+
+
+def check_against(submission: Submission, data: DataFolder, annotations: Sequence[Annotation]) -> list[Defect]:
+    """Compare a submission with the data set it is for: name, body model, revision, and which images it has."""
+    manifest = submission.manifest
+    defects = []
+    for field, found, wanted in (
+        ("dataset", manifest.dataset, data.name),
+        ("body_model", manifest.body_model, data.body_model),
+    ):
+        if found != wanted:
+            defects.append(Defect(f"wrong-{field}", found, wanted, f"the data at {data.path} are {wanted}"))
+    if manifest.revision not in ("any", data.revision):
+        hint = "the score names the revision it was made with"
+        defects.append(Defect("revision", manifest.revision, data.revision, hint, severity="warning"))
+    return defects + _check_images(submission, {a.image_id for a in annotations}, manifest.split)
+
+
+def _check_images(submission: Submission, wanted: set[str], split: str) -> list[Defect]:
+    ids = {row.image_id for row in submission.rows}
+    unknown, missing = sorted(ids - wanted), sorted(wanted - ids)
+    defects = []
+    if unknown and len(unknown) == len(ids):
+        found = f"none of {len(ids)} image ids, {_listing(unknown)}"
+        defects.append(
+            Defect("no-known-image", found, f"images of split {split}", "is this another split or data set?")
+        )
+    elif unknown:
+        hint = "remove the rows: each must be annotated in the split"
+        defects.append(
+            Defect("unknown-id", f"{len(unknown)} unknown: {_listing(unknown)}", f"images of split {split}", hint)
+        )
+    if missing:
+        found, hint = f"{len(missing)} of {len(wanted)} missing: {_listing(missing)}", "they count as failed"
+        defects.append(Defect("missing-id", found, "a row for every image", hint, severity="warning"))
+    return defects
+
+
+def _listing(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:SHOWN_IDS]) + (", ..." if len(ids) > SHOWN_IDS else "")
+
+
+def write_submission(path: Path, manifest: Manifest, rows: Sequence[Reconstruction | Failure]) -> None:
+    """Write a submission folder; the manifest last, so that a folder with one is complete."""
+    write_predictions(path / PREDICTIONS, rows)
+    write_manifest(path / MANIFEST, manifest)
+
+
+def require_valid(source: Path, defects: Sequence[Defect]) -> None:
+    """Raise a DefectError where there is an error among the defects."""
+    if errors(defects):
+        raise DefectError(str(source), defects)

@@ -1,0 +1,112 @@
+"""`submission.yaml`: who made the reconstructions, from what, on which data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wildhoi.dataset import BODY_MODELS, SPLITS
+from wildhoi.files import write_text
+from wildhoi.submission.defects import Defect
+
+SPEC = 1
+MAX_BYTES = 2**20
+HINT = "`wildhoi submission init` writes a valid submission.yaml to start from"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The declared facts of a submission; `inputs` names what the method was given beyond the image.
+
+    `revision` is the data set's (`wildhoi evaluate` compares it), "any" where it is not known.
+    """
+
+    method: str
+    dataset: str
+    split: str = "test"
+    revision: str = "any"
+    body_model: str = "smplx"
+    inputs: tuple[str, ...] = ()
+    supervision: str = "unknown"
+    authors: str = ""
+    paper: str = ""
+    code: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    spec: int = SPEC
+
+
+CHOICES = {"spec": (SPEC,), "split": SPLITS, "body_model": BODY_MODELS}
+REQUIRED = ("spec", "method", "dataset", "split", "body_model")
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "spec": int,
+    "inputs": (list, tuple),
+    "settings": dict,
+    "environment": dict,
+}
+
+
+def read_manifest(path: Path) -> tuple[Manifest | None, list[Defect]]:
+    """Parse and check `submission.yaml`; every defect at once, the manifest None where there is an error."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            found = f"{path.stat().st_size} bytes"
+            return None, [Defect("manifest-size", found, f"at most {MAX_BYTES} bytes", HINT)]
+        content = yaml.safe_load(path.read_bytes())
+    except FileNotFoundError:
+        return None, [Defect("manifest-missing", "no submission.yaml", "one beside predictions.parquet", HINT)]
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        return None, [Defect("manifest-unreadable", reason, "a YAML file", HINT)]
+    if not isinstance(content, dict):
+        return None, [Defect("manifest-unreadable", type(content).__name__, "a mapping of fields", HINT)]
+    return _parse(content)
+
+
+def _parse(content: dict[Any, Any]) -> tuple[Manifest | None, list[Defect]]:
+    names = [f.name for f in fields(Manifest)]
+    defects = [
+        Defect(
+            "manifest-extra-field",
+            repr(key),
+            "a known field",
+            f"ignored; known are {', '.join(names)}",
+            severity="warning",
+        )
+        for key in content
+        if key not in names
+    ]
+    values = {name: content[name] for name in names if content.get(name) is not None}
+    defects += [
+        Defect("manifest-field-missing", f"no {name}", name, HINT)
+        for name in REQUIRED
+        if values.get(name) in (None, "")
+    ]
+    for name, value in values.items():
+        wanted = TYPES.get(name, str)
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            defects.append(Defect("manifest-field-type", f"{name}: {type(value).__name__}", _type_name(wanted), HINT))
+        elif name in CHOICES and value not in CHOICES[name]:
+            allowed = " or ".join(map(str, CHOICES[name]))
+            defects.append(Defect("manifest-field-value", f"{name}: {value!r}", allowed, HINT))
+        elif name == "inputs" and not all(isinstance(item, str) for item in value):
+            defects.append(
+                Defect("manifest-field-type", "inputs with something that is no text", "a list of names", HINT)
+            )
+    if any(defect.severity == "error" for defect in defects):
+        return None, defects
+    return Manifest(**{**values, "inputs": tuple(values.get("inputs", ()))}), defects
+
+
+def _type_name(wanted: type | tuple[type, ...]) -> str:
+    return {int: "a whole number", str: "text (put it in quotes)", dict: "a mapping"}.get(wanted, "a list")  # type: ignore[arg-type]
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write `submission.yaml`, fields in their documented order."""
+    content = {f.name: getattr(manifest, f.name) for f in fields(manifest)}
+    content = {"spec": content.pop("spec"), **content, "inputs": list(manifest.inputs)}
+    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
