@@ -93,7 +93,7 @@ def chamfer_distances_batched(
 
     a, b = (torch.as_tensor(cloud, dtype=torch.float64, device=device) for cloud in (x, y))
     to_y, to_x = [], torch.full(b.shape[:2], torch.inf, dtype=torch.float64, device=device)
-    for rows in a.split(block, dim=1):
+    for rows in torch.split(a, block, dim=1):
         squared = _squared_distances(rows, b)
         to_y.append(squared.amin(dim=2))
         to_x = torch.minimum(to_x, squared.amin(dim=1))

@@ -107,8 +107,8 @@ def _parse(path: Path, raw: dict[str, Any]) -> Protocol:
         name: Recall(entry["metric"], tuple(entry["thresholds"]), entry["unit"])
         for name, entry in raw.pop("recalls").items()
     }
-    tuples = {name: tuple(raw.pop(name)) for name in ("datasets", "metrics", "headline")}
-    return Protocol(**raw, **tuples, recalls=recalls)
+    tuples = {name: tuple(raw[name]) for name in ("datasets", "metrics", "headline")}
+    return Protocol(**{**raw, **tuples, "recalls": recalls})
 
 
 def protocol_for(dataset: str) -> Protocol:

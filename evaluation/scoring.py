@@ -148,10 +148,10 @@ def _surfaces(body: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
 def _compare_on_device(pairs: Sequence[Pair], device: str) -> None:
     """Fill in the Chamfer distances of many pairs with one batched comparison per part."""
     for part in ("human", "object"):
-        clouds = [
+        predicted, true = (
             np.stack([getattr(getattr(pair, side), part).points for pair in pairs]) for side in ("prediction", "truth")
-        ]
-        for pair, distance in zip(pairs, chamfer_distances_batched(*clouds, device), strict=True):
+        )
+        for pair, distance in zip(pairs, chamfer_distances_batched(predicted, true, device), strict=True):
             pair.chamfers[part] = float(distance)
 
 

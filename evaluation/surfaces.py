@@ -14,7 +14,7 @@ Faces = Int[np.ndarray, "f 3"]
 def point_to_surface(points: Points, vertices: Vertices, faces: Faces) -> Float[np.ndarray, "n"]:
     """Distance of each point to the nearest place on the triangles, metres."""
     squared = igl.point_mesh_squared_distance(points, vertices, faces)[0]
-    return np.sqrt(np.maximum(squared, 0.0))
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
 class Penetration(NamedTuple):

@@ -60,3 +60,10 @@ def threads(job: Job, path: Path) -> None:
     import torch
 
     path.write_text(str(torch.get_num_threads()))
+
+
+def is_alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -16,7 +16,7 @@ def rotvec_to_matrix(rotvec: Float[np.ndarray, "*batch 3"]) -> Matrices:
     # sin(a)/a and (1 - cos a)/a^2 through sinc: no division by a small angle
     first = np.sinc(angle / np.pi)
     second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    return np.eye(3) + first * k + second * (k @ k)
+    return np.asarray(np.eye(3) + first * k + second * (k @ k))
 
 
 def cross_matrix(vector: Float[np.ndarray, "*batch 3"]) -> Matrices:

@@ -98,7 +98,7 @@ class Symmetry:
         candidates = self.rotations
         if self.axis is not None:
             candidates = np.stack([axis_rotation(self.axis, _twist(relative @ s.T, self.axis)) @ s for s in candidates])
-        return candidates[np.argmax(np.einsum("nij,ij->n", candidates, relative))]
+        return np.asarray(candidates[np.argmax(np.einsum("nij,ij->n", candidates, relative))])
 
     def candidates(self, relative: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "n 3 3"]:
         """Elements dense enough for a minimum over the group of any smooth error near `relative`.

@@ -107,9 +107,9 @@ class Sample:
 
     The image is a crop of the video frame at native resolution; `image_box` is its rectangle in the frame (x, y,
     width, height, integers), and boxes, keypoints, focal and principal point are in pixels of the full frame. Masks
-    and maps keep rectangles of their own. `human`, `camera` and `object_pose` are estimates: the tuned body, and the pose solved
-    from the correspondences (None where it failed). `object_correspondences` gives each pixel of its rectangle its
-    point of the template in metres, 0 where empty.
+    and maps keep rectangles of their own. `human`, `camera` and `object_pose` are estimates: the tuned body, and the
+    pose solved from the correspondences (None where it failed). `object_correspondences` gives each pixel of its
+    rectangle its point of the template in metres, 0 where empty.
     """
 
     image_id: str

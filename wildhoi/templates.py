@@ -45,7 +45,7 @@ class Template:
     def extreme_points(self) -> Float[np.ndarray, "n 3"]:
         """The vertices of the convex hull, where the norm of any affine map is largest."""
         try:
-            return self.vertices[ConvexHull(self.vertices).vertices]
+            return np.asarray(self.vertices[ConvexHull(self.vertices).vertices])
         except QhullError:  # a flat template has no hull in space
             return self.vertices
 

@@ -6,11 +6,11 @@ N_VERTICES = 10475
 SIDES = {"left": "l", "right": "r"}
 FINGERS = {"index": 2, "middle": 3, "pinky": 5, "ring": 4, "thumb": 1}  # name: number in the MakeHuman rig
 
-BODY = (
-    "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 left_foot right_foot "
-    "neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
-    "jaw left_eye right_eye"
-).split()
+BODY = [
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
+    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
+    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "jaw", "left_eye", "right_eye",
+]  # fmt: skip
 NAMES = BODY + [f"{side}_{finger}{k}" for side in SIDES for finger in FINGERS for k in (1, 2, 3)]
 JOINT = {name: i for i, name in enumerate(NAMES)}
 

@@ -6,12 +6,13 @@
 from collections.abc import Callable
 
 from tools.templates.balls_and_bars import barbell, baseball, basketball, yogaball
+from tools.templates.bicycle import bicycle
 from tools.templates.boards import skateboard, tennis
 from tools.templates.strings import cello, violin
 from tools.templates.template import Template
 
 BUILDERS: dict[str, Callable[[], Template]] = {
     builder.__name__: builder
-    for builder in (barbell, baseball, basketball, cello, skateboard, tennis, violin, yogaball)
+    for builder in (barbell, baseball, basketball, bicycle, cello, skateboard, tennis, violin, yogaball)
 }
 """Object name -> builder."""

@@ -89,7 +89,7 @@ def basketball() -> Template:
     circle = hoop(1, 60)
     paths = [circle, circle[:, [1, 0, 2]], bow, bow * np.array([-1.0, 1, 1])]
     seams = [
-        sweep(f"seam {k}", path * (radius - 0.0010), oval(0.0019, 0.0030, 4), path, closed=True)
+        sweep(f"seam {k}", path * (radius - 0.0005), oval(0.0014, 0.0030, 4), path, closed=True)
         for k, path in enumerate(paths, start=1)
     ]
     parts = [ball, *seams]
@@ -108,9 +108,9 @@ def yogaball() -> Template:
     ball = geodesic("ball", radius, 16)
     ridges = []
     for k, lift in enumerate((-0.1, 0.1), start=1):
-        around = np.sqrt(radius**2 - lift**2) - 0.001
+        around = np.sqrt(radius**2 - lift**2) - 0.0003
         ring = hoop(around, 72)[:, [1, 0, 2]] + np.array([0, lift, 0])
-        ridges.append(sweep(f"ridge {k}", ring, oval(0.0026, 0.006, 3), ring, closed=True))
+        ridges.append(sweep(f"ridge {k}", ring, oval(0.0016, 0.007, 3), ring, closed=True))
     return Template(
         meshes={"template": [ball, *ridges]},
         keypoints=[Keypoint("centre", "ball", (0, 0, 0), slack=1)],

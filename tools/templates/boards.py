@@ -16,7 +16,16 @@ def skateboard() -> Template:
     turn = np.diag([-1.0, 1, -1])
     back = [moved(part, rotation=turn, name=f"{part.name} back") for part in front]
     corner, length = float(_rows()[-6]), DECK_HALF_LENGTH
-    outline = [(0, 1.01 * length), (1, corner), (1, 0), (1, -corner), (0, -1.01 * length), (-1, -corner), (-1, 0), (-1, corner)]
+    outline = [
+        (0, 1.01 * length),
+        (1, corner),
+        (1, 0),
+        (1, -corner),
+        (0, -1.01 * length),
+        (-1, -corner),
+        (-1, 0),
+        (-1, corner),
+    ]
     names = ["nose tip", "left front corner", "left middle", "left back corner", "tail tip"]
     names += ["right back corner", "right middle", "right front corner"]
     return Template(
@@ -105,7 +114,15 @@ def tennis() -> Template:
     ring = np.stack([half_width * np.sin(angle), centre + half_length * np.cos(angle), 0 * angle], axis=1)
     frame = sweep("frame", ring, oval(0.0115, 0.0064, 8, 2.6), (0, 0, 1), closed=True)
     arm = curve(
-        [(0.0085, 0.205, 0), (0.013, 0.25, 0), (0.036, 0.322, 0), (0.0842, 0.3862, 0), (0.1003, 0.4067, 0), (0.1134, 0.4304, 0)], 16
+        [
+            (0.0085, 0.205, 0),
+            (0.013, 0.25, 0),
+            (0.036, 0.322, 0),
+            (0.0842, 0.3862, 0),
+            (0.1003, 0.4067, 0),
+            (0.1134, 0.4304, 0),
+        ],
+        16,
     )
     # the arm's end disappears inside the frame
     slim = np.clip((0.445 - arm[:, 1]) / 0.05, 0.3, 1)[:, None, None]

@@ -50,9 +50,7 @@ def joined(parts: list[Part]) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray,
     return np.concatenate([part.vertices for part in parts]), np.concatenate(faces)
 
 
-def refined(
-    part: Part, touched: Callable[[Float[np.ndarray, "v 3"]], Bool[np.ndarray, "v"]], longest: float
-) -> Part:
+def refined(part: Part, touched: Callable[[Float[np.ndarray, "v 3"]], Bool[np.ndarray, "v"]], longest: float) -> Part:
     """Halve edges until no face that has a touched vertex has an edge above `longest` metres.
 
     Every face beside a halved edge is divided too, so the mesh stays closed.

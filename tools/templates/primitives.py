@@ -117,11 +117,11 @@ def geodesic(name: str, radius: float, frequency: int) -> Part:
     weights = np.stack([frequency - i - j, i, j], axis=1) / frequency
     number = {(a, b): k for k, (a, b) in enumerate(zip(i.tolist(), j.tolist(), strict=True))}
     small = [
-        (number[a, b], number[a + 1, b], number[a, b + 1])
-        for a in range(frequency) for b in range(frequency - a)
+        (number[a, b], number[a + 1, b], number[a, b + 1]) for a in range(frequency) for b in range(frequency - a)
     ] + [
         (number[a + 1, b], number[a + 1, b + 1], number[a, b + 1])
-        for a in range(frequency - 1) for b in range(frequency - 1 - a)
+        for a in range(frequency - 1)
+        for b in range(frequency - 1 - a)
     ]
     points = np.einsum("kc,fcd->fkd", weights, solid.vertices[solid.faces]).reshape(-1, 3)
     faces = (np.array(small)[None] + np.arange(20)[:, None, None] * len(weights)).reshape(-1, 3)

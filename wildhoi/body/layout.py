@@ -1,8 +1,9 @@
 """Names of joints, and the arrays a body file holds."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["open", "smplx", "smplh"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 SIDES = ("left", "right")
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")

@@ -8,7 +8,7 @@ import torch
 
 from wildhoi.body import open_body
 from wildhoi.body.conversion import read_pickle
-from wildhoi.body.layout import Kind
+from wildhoi.body.layout import KINDS, Kind
 from wildhoi.body.model import BodyModel
 from wildhoi.body.reading import check, read_arrays, read_npz
 from wildhoi.errors import InputError, MissingAssetError
@@ -20,7 +20,7 @@ GENDERS = ("neutral", "male", "female")
 
 
 def load_body(
-    kind: Kind,
+    kind: str,
     *,
     gender: str = "neutral",
     dtype: torch.dtype = torch.float64,
@@ -43,16 +43,17 @@ def load_body(
         InputError: an unknown kind or gender, or a damaged file.
         MissingAssetError: the licensed file is not there.
     """
-    if kind not in ("open", "smplx", "smplh"):
-        raise InputError(f"body model `{kind}` is unknown, wanted open, smplx or smplh")
+    known = next((k for k in KINDS if k == kind), None)
+    if known is None:
+        raise InputError(f"body model `{kind}` is unknown, wanted {', '.join(KINDS)}")
     if gender not in GENDERS:
         raise InputError(f"body gender `{gender}` is unknown, wanted {', '.join(GENDERS)}")
-    if kind == "open":
+    if known == "open":
         path, gender = open_body.PATH, "neutral"
     else:
-        path = _find(kind, gender, folder)
-    flat = kind == "smplh" if flat_hand_mean is None else flat_hand_mean
-    return _load(kind, gender, path, flat, dtype, torch.device(device))
+        path = _find(known, gender, folder)
+    flat = known == "smplh" if flat_hand_mean is None else flat_hand_mean
+    return _load(known, gender, path, flat, dtype, torch.device(device))
 
 
 @lru_cache(maxsize=8)

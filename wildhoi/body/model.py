@@ -71,6 +71,8 @@ class BodyModel:
         self._joint_template = self._tensor(self._regressor @ self._template)
         directions = arrays["shapedirs"][:, :, :N_BETAS]
         self._joint_directions = self._tensor(np.einsum("jv,vcs->jcs", self._regressor, directions))
+        mean_hands = np.stack([arrays["hands_meanl"], arrays["hands_meanr"]]).reshape(2, N_HAND_POSE, 3)
+        self._mean_hands = self._tensor(mean_hands * (not flat_hand_mean))
         self._levels, order = _kinematic_levels(self.parents, device)
         self._order: Int[Tensor, " j"] = order
 
@@ -162,9 +164,8 @@ class BodyModel:
         """Assemble global orientation, body, face and hands, the mean hand added where hand poses are relative."""
         batch = len(body_pose)
         face = body_pose.new_zeros(batch, self.n_joints - 22 - 2 * N_HAND_POSE, 3)
-        left = left_hand_pose + self._module.left_hand_mean.reshape(-1, 3)
-        right = right_hand_pose + self._module.right_hand_mean.reshape(-1, 3)
-        return torch.cat([body_pose.new_zeros(batch, 1, 3), body_pose, face, left, right], dim=1)
+        hands = [left_hand_pose + self._mean_hands[0], right_hand_pose + self._mean_hands[1]]
+        return torch.cat([body_pose.new_zeros(batch, 1, 3), body_pose, face, *hands], dim=1)
 
     def _tensor(self, array: Float[np.ndarray, "..."]) -> Float[Tensor, "..."]:
         return torch.tensor(array, dtype=self.dtype, device=self.device)
@@ -173,9 +174,7 @@ class BodyModel:
 Level = tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]
 
 
-def _kinematic_levels(
-    parents: Int[np.ndarray, " j"], device: torch.device
-) -> tuple[list[Level], Int[Tensor, " j"]]:
+def _kinematic_levels(parents: Int[np.ndarray, " j"], device: torch.device) -> tuple[list[Level], Int[Tensor, " j"]]:
     """Group the joints by depth: (joints, their parents, the parents' rows in the level above); and the way back."""
     level, visited, levels = [0], [0], []
     while children := [j for j in range(len(parents)) if parents[j] in level]:

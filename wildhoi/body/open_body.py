@@ -31,10 +31,12 @@ def _weights(compact: Mapping[str, Shaped[np.ndarray, "..."]], n_joints: int) ->
     weights = np.zeros((len(compact["vertices"]), n_joints))
     joints: Int[np.ndarray, "v k"] = compact["weight_joints"].astype(np.int64)
     np.put_along_axis(weights, joints, compact["weights"].astype(np.float64), axis=1)
-    return weights / weights.sum(1, keepdims=True)
+    weights /= weights.sum(1, keepdims=True)
+    return weights
 
 
 def _regressor(compact: Mapping[str, Shaped[np.ndarray, "..."]], n_vertices: int) -> Float[np.ndarray, "j v"]:
     regressor = np.zeros((len(compact["parents"]), n_vertices))
     regressor[compact["regressor_rows"], compact["regressor_columns"]] = compact["regressor"]
-    return regressor / regressor.sum(1, keepdims=True)
+    regressor /= regressor.sum(1, keepdims=True)
+    return regressor

@@ -1,6 +1,7 @@
 """Reading and checking body files; nothing in them is executed."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,13 +69,16 @@ def check(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, path: Pat
 def _check_values(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, path: Path) -> None:
     n_vertices, faces, weights = len(arrays["v_template"]), arrays["f"], arrays["weights"]
     parents = arrays["kintree_table"][0, 1:].astype(np.int64)
+    fewest, directions = FEWEST_VERTICES[kind], arrays["shapedirs"].shape[2]
+    above = np.arange(len(parents))  # the largest parent each joint may have
+    off = np.abs(weights.sum(1) - 1).max()
     problems = {
-        "v_template": (n_vertices < FEWEST_VERTICES[kind], f"{n_vertices} vertices, wanted {FEWEST_VERTICES[kind]}"),
-        "shapedirs": (arrays["shapedirs"].shape[2] < N_BETAS, f"fewer than {N_BETAS} shape directions"),
-        "f": (len(faces) and not (0 <= faces.min() and faces.max() < n_vertices), "a vertex number out of range"),
-        "kintree_table": (((parents < 0) | (parents > np.arange(len(parents)))).any(), "a joint before its parent"),
-        "weights": (np.abs(weights.sum(1) - 1).max() > 1e-2 or weights.min() < -1e-3, "weights that sum to other than 1"),
-    }  # fmt: skip
+        "v_template": (n_vertices < fewest, f"{n_vertices} vertices, wanted at least {fewest}"),
+        "shapedirs": (directions < N_BETAS, f"{directions} shape directions, wanted at least {N_BETAS}"),
+        "f": (faces.min(initial=0) < 0 or faces.max(initial=0) >= n_vertices, "a vertex number out of range"),
+        "kintree_table": (((parents < 0) | (parents > above)).any(), "a joint before its parent"),
+        "weights": (off > 1e-2 or weights.min() < -1e-3, f"weights that miss the wanted sum of 1 by {off:.2g}"),
+    }
     for key, (wrong, what) in problems.items():
         if wrong:
             raise InputError(f"{path}: array `{key}` has {what}; not a {kind} body file; {MEND}")
@@ -83,7 +87,7 @@ def _check_values(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, p
 def _read_array(stored: "np.lib.npyio.NpzFile", key: str, path: Path) -> Shaped[np.ndarray, "..."]:
     try:
         array = stored[key]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: array `{key}` cannot be read ({_one_line(error)}); {MEND}") from None
     return np.asarray(array)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from wildhoi.convert.pickle_arrays import Budget, Dtype, Global, Handler, Name, Refusal, clip, set_array_state
 
 MAX_LINE = 2**20
+MAX_PLACES = 4
 RECONSTRUCTORS = (("copy_reg", "_reconstructor"), ("copyreg", "_reconstructor"))
 OBJECTS = (("__builtin__", "object"), ("builtins", "object"))
 
@@ -43,7 +45,7 @@ class Machine:
     def where(self) -> str:
         """The place in the data under construction, for messages: item and key of each container that is open."""
         places = []
-        for parent, level in zip(self.levels, [*self.levels[1:], self.stack], strict=True):
+        for parent, level in list(pairwise([*self.levels, self.stack]))[:MAX_PLACES]:
             container = parent[-1] if parent else None
             if isinstance(container, dict) and level and isinstance(level[0], str):
                 label = f"{level[0]}={clip(level[1])}, " if len(level) > 2 and isinstance(level[1], str) else ""

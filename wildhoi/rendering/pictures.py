@@ -82,10 +82,12 @@ def vertex_normals(vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"]) 
     for corner in range(3):
         total.index_add_(1, faces[:, corner].long(), normals)
     # millimetre faces have areas far below the floor that `normalize` puts under a length
-    return torch.nan_to_num(total / total.norm(dim=-1, keepdim=True))
+    length = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
+    return torch.where(length > 0, total / length, 0)
 
 
 def _face_normals(vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"]) -> Float[Tensor, "b f 3"]:
     """Normals of twice the faces' areas in length."""
     v0, v1, v2 = (vertices[:, faces[:, corner].long()] for corner in range(3))
-    return torch.linalg.cross(v1 - v0, v2 - v0)
+    normals: Tensor = torch.linalg.cross(v1 - v0, v2 - v0)
+    return normals

@@ -38,14 +38,10 @@ class Manifest:
     spec: int = SPEC
 
 
-CHOICES = {"spec": (SPEC,), "split": SPLITS, "body_model": BODY_MODELS}
+CHOICES: dict[str, tuple[Any, ...]] = {"spec": (SPEC,), "split": SPLITS, "body_model": BODY_MODELS}
 REQUIRED = ("spec", "method", "dataset", "split", "body_model")
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "spec": int,
-    "inputs": (list, tuple),
-    "settings": dict,
-    "environment": dict,
-}
+TYPES: dict[str, type] = {"spec": int, "inputs": list, "settings": dict, "environment": dict}
+TYPE_NAMES = {int: "a whole number", str: "text, in quotes", dict: "a mapping", list: "a list"}
 
 
 def read_manifest(path: Path) -> tuple[Manifest | None, list[Defect]]:
@@ -87,21 +83,17 @@ def _parse(content: dict[Any, Any]) -> tuple[Manifest | None, list[Defect]]:
     for name, value in values.items():
         wanted = TYPES.get(name, str)
         if isinstance(value, bool) or not isinstance(value, wanted):
-            defects.append(Defect("manifest-field-type", f"{name}: {type(value).__name__}", _type_name(wanted), HINT))
+            defects.append(Defect("manifest-field-type", f"{name}: {type(value).__name__}", TYPE_NAMES[wanted], HINT))
         elif name in CHOICES and value not in CHOICES[name]:
             allowed = " or ".join(map(str, CHOICES[name]))
             defects.append(Defect("manifest-field-value", f"{name}: {value!r}", allowed, HINT))
-        elif name == "inputs" and not all(isinstance(item, str) for item in value):
+        elif name == "inputs" and not all(isinstance(item, str) for item in list(value)):
             defects.append(
                 Defect("manifest-field-type", "inputs with something that is no text", "a list of names", HINT)
             )
     if any(defect.severity == "error" for defect in defects):
         return None, defects
     return Manifest(**{**values, "inputs": tuple(values.get("inputs", ()))}), defects
-
-
-def _type_name(wanted: type | tuple[type, ...]) -> str:
-    return {int: "a whole number", str: "text (put it in quotes)", dict: "a mapping"}.get(wanted, "a list")  # type: ignore[arg-type]
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:

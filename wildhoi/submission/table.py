@@ -77,7 +77,8 @@ def read_predictions(path: Path) -> tuple[Predictions | None, list[Defect]]:
 
 
 def _check_ids(table: columns.Columns) -> list[Defect]:
-    defects, first = [], {}
+    defects: list[Defect] = []
+    first: dict[str, int] = {}
     for row, name in enumerate(table.texts["image_id"]):
         if not name or not IMAGE_ID.fullmatch(name):
             hint = "1 to 200 letters, digits, '_', '-', '.', ':', '/', '@', '+'"

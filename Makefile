@@ -1,0 +1,39 @@
+# make demo: score shipped sample submissions.   make test: the tests.   make lint: style, types, import contracts.
+PYTHON ?= python3
+PIP = .venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint benchmark assets clean
+
+demo: .venv/installed
+	.venv/bin/wildhoi demo
+
+test: .venv/test-installed
+	.venv/bin/python -m pytest
+
+lint: .venv/test-installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+benchmark: .venv/test-installed
+	.venv/bin/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,rounds
+
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Installing into .venv (about a minute; PyTorch is the large part) ..."
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) -e .
+	@touch $@
+
+.venv/test-installed: .venv/installed
+	$(PIP) -e '.[test]'
+	@touch $@
+
+assets: .venv/test-installed
+	$(PIP) -e '.[tools]'
+	.venv/bin/python -m tools.build_open_body
+	.venv/bin/python -m tools.templates
+	.venv/bin/python -m tools.make_sample
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

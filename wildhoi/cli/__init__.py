@@ -1,0 +1,133 @@
+"""The command `wildhoi`: parse, call one library function, print. Heavy imports wait until a command needs them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wildhoi import __version__
+from wildhoi.cli import body, data, leaderboard, submission
+from wildhoi.cli.shared import Data, Json, Objects, Progress, Workers, names, say, say_defects, show, show_json
+from wildhoi.errors import WildhoiError
+
+app = typer.Typer(
+    help="Benchmark of monocular human-object 3D reconstruction: convert data, score submissions, compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for name, group in (("data", data), ("submission", submission), ("leaderboard", leaderboard), ("body", body)):
+    app.add_typer(group.app, name=name)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, which body models and data are found, and where to get the rest."""
+    from wildhoi.doctor import examine
+
+    findings = examine()
+    if as_json:
+        return show_json([finding.to_dict() for finding in findings])
+    marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]missing[/]"}
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        table.add_row(marks[finding.status], escape(finding.what), escape(finding.detail))
+    show(table)
+    for finding in findings:
+        if finding.mend:
+            show(f"\n[bold]{escape(finding.what)}[/]: {escape(finding.mend)}")
+    if any(finding.status == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Keep the scores here.")] = None,
+    workers: Workers = 1,
+) -> None:
+    """Score three sample submissions on shipped data (no licence, no network) and print their leaderboard."""
+    from tempfile import TemporaryDirectory
+
+    from evaluation.leaderboard import leaderboard
+
+    from wildhoi.workflows import demo as run_demo
+
+    with TemporaryDirectory(prefix="wildhoi-demo-") as temporary, Progress() as progress:
+        folder = out or Path(temporary)
+        run_demo(folder, workers=workers, progress=progress)
+        board = leaderboard(folder, reported=False)
+    show(board.to_rich())
+    say("Sample data: exaggerated noise on made-up poses, to show the machinery; these are no methods' results.")
+    say("Next: score your own file: see docs/submission.md, then `wildhoi evaluate SUBMISSION --data DATA`.")
+
+
+@app.command()
+def evaluate(
+    submission: Annotated[Path, typer.Argument(help="A folder with submission.yaml and predictions.parquet.")],
+    data: Data = None,
+    protocol: Annotated[str | None, typer.Option(help="Its id, or a .toml file; default: the data set's.")] = None,
+    body: Annotated[str | None, typer.Option(help="Body model: smplx, smplh or open (unofficial elsewhere).")] = None,
+    objects: Objects = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a submission that misses images.")] = False,
+    workers: Workers = 1,
+    device: Annotated[str, typer.Option(help="cpu is canonical; cuda is marked.")] = "cpu",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: into the submission.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a submission: prints a table, writes scores.json and per_image.parquet."""
+    from evaluation.report import score_report
+
+    from evaluation.evaluate import Options, write_scores
+    from evaluation.evaluate import evaluate as score
+    from evaluation.protocol import load_protocol, protocol_for
+    from wildhoi.dataset import find_data
+    from wildhoi.submission.folder import read_submission
+
+    handed_in = read_submission(submission)
+    folder = find_data(data or handed_in.manifest.dataset)
+    chosen = load_protocol(protocol) if protocol else protocol_for(folder.name)
+    options = Options(body, names(objects), strict, workers, device)
+    with Progress() as progress:
+        scores = score(handed_in, folder, chosen, options, lambda done, total: progress("scoring", done, total))
+    target = out or submission
+    write_scores(target, scores)
+    if as_json:
+        return show_json(scores.scores)
+    say_defects(handed_in.warnings + tuple(scores.warnings))
+    show(score_report(scores.scores))
+    say(f"wrote {target / 'scores.json'} and {target / 'per_image.parquet'}")
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        sys.stdout.write(f"wildhoi {__version__}\n")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and an exit code, never a traceback."""
+    try:
+        app()
+    except WildhoiError as error:
+        say(f"error: {error}")
+        _all_defects(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        say(f"error: {error.filename or 'file system'}: {error.strerror or error}")
+        sys.exit(1)
+
+
+def _all_defects(error: WildhoiError) -> None:
+    """The other defects behind the first."""
+    for defect in getattr(error, "defects", ())[1:21]:
+        say(f"  {defect.severity}: {defect}")

@@ -1,0 +1,100 @@
+"""`wildhoi submission`: make, check and convert submissions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from wildhoi.cli.shared import Data, Json, say, show, show_json
+from wildhoi.errors import InputError
+from wildhoi.submission.defects import Defect, errors
+from wildhoi.submission.folder import Submission
+
+app = typer.Typer(help="Make, check and convert submissions.", no_args_is_help=True)
+
+
+@app.command("init")
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder to make.")],
+    data: Data = "open-sample",
+    method: Annotated[str, typer.Option(help="The method's name.")] = "my-method",
+    split: Annotated[Literal["train", "test"], typer.Option(help="Which images.")] = "test",
+) -> None:
+    """Start a submission: a manifest, and one row per image, marked as failed until you fill it in."""
+    from wildhoi.dataset import find_data, load_annotations
+    from wildhoi.schema import Failure
+    from wildhoi.submission.folder import write_submission
+    from wildhoi.submission.manifest import Manifest
+
+    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+        raise InputError(f"{folder}: exists and is not empty; choose another folder")
+    source = find_data(str(data))
+    rows = [Failure(a.image_id, "not reconstructed yet") for a in load_annotations(source, split)]
+    manifest = Manifest(method, source.name, split, source.revision, source.body_model)
+    write_submission(folder, manifest, rows)
+    say(f"wrote {folder} with {len(rows)} rows; fill in predictions.parquet (docs/submission.md), then")
+    say(f"  wildhoi submission validate {folder} --data {data}")
+
+
+@app.command("validate")
+def validate(
+    submission: Annotated[Path, typer.Argument(help="A folder with submission.yaml and predictions.parquet.")],
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Check a submission and list every defect at once; exit code 2 if there is an error."""
+    from wildhoi.dataset import find_data, load_annotations
+    from wildhoi.submission.folder import check_against, check_submission
+
+    checked, defects = check_submission(submission)
+    if checked is not None and data is not None:
+        source = find_data(data)
+        defects = [*defects, *check_against(checked, source, load_annotations(source, checked.manifest.split))]
+    if as_json:
+        show_json({"valid": not errors(defects), "defects": [defect.to_dict() for defect in defects]})
+    else:
+        _show_defects(submission, checked, defects)
+    if errors(defects):
+        raise typer.Exit(2)
+
+
+def _show_defects(path: Path, checked: Submission | None, defects: Sequence[Defect]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+
+    if defects:
+        table = Table("", "code", "row", "image_id", "found", "expected", "hint", box=None, pad_edge=False)
+        colour = {"error": "red", "warning": "yellow"}
+        for d in defects:
+            mark = f"[{colour[d.severity]}]{d.severity}[/]"
+            row = "" if d.row is None else str(d.row)
+            table.add_row(mark, *map(escape, (d.code, row, d.image_id or "", d.found, d.expected, d.hint)))
+        show(table)
+    if errors(defects):
+        return say(f"{path}: {len(errors(defects))} errors, {len(defects) - len(errors(defects))} warnings: not valid")
+    say(f"{path}: valid, {len(checked.rows)} rows" + (f", {len(defects)} warnings" if defects else ""))
+
+
+@app.command("convert")
+def convert(
+    sources: Annotated[list[Path], typer.Argument(help="Result lists (OBJ_test.pkl) or folders of them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The submission to write.")],
+    method: Annotated[str, typer.Option(help="The method's name.")],
+    origin: Annotated[
+        Literal["wildhoi"], typer.Option("--from", help="Whose files: the WildHOI authors' lists.")
+    ] = "wildhoi",
+    dataset: Annotated[str, typer.Option(help="The data set they are for.")] = "wildhoi",
+    body_model: Annotated[Literal["smplx", "smplh", "open"], typer.Option(help="Whose parameters they are.")] = "smplx",
+    nan_as_failed: Annotated[bool, typer.Option("--nan-as-failed", help="Rows with NaN become failures.")] = False,
+) -> None:
+    """Turn other people's result files into a submission; nothing in them is ever executed."""
+    from wildhoi.submission.convert import convert_results
+    from wildhoi.submission.manifest import Manifest
+
+    manifest = Manifest(method, dataset, body_model=body_model, supervision="unknown")
+    done = convert_results(sources, out, manifest, nan_as_failed=nan_as_failed)
+    for warning in done.warnings:
+        say(f"warning: {warning}")
+    say(f"wrote {out}: {done.reconstructions} reconstructions, {done.failures} failures, from {done.files} files")
