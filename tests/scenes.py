@@ -41,9 +41,9 @@ def mesh_arrays(mesh):
     return np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64)
 
 
-def person(shift=(0.0, 0.0, 0.0), seed=None, noise=0.0):
+def person(shift=(0.0, 0.0, 0.0), seed=None, noise=0.0, subdivisions=2):
     """A closed lump as wide, tall and deep as a person; vertices moved by seeded noise, metres."""
-    mesh = trimesh.creation.icosphere(subdivisions=2)
+    mesh = trimesh.creation.icosphere(subdivisions=subdivisions)
     vertices, faces = mesh_arrays(mesh)
     vertices = vertices * [0.27, 0.85, 0.15] + np.array(shift)
     if seed is not None:

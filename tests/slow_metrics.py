@@ -324,10 +324,11 @@ def golden_cases():
             guess = noisy(pose_of(number, scale=1.05, angle=-0.3 if name == "bicycle" else None), 25, 0.04, number)
             pair, _ = make_pair(
                 template(name),
-                small_protocol(protocol, points=120),
+                small_protocol(protocol, points=120, contact_distance=0.1, f_score_threshold=0.03),
                 truth,
                 guess,
-                predicted_body=person(seed=number, noise=0.01),
+                truth_body=person(subdivisions=3),
+                predicted_body=person(seed=number, noise=0.01, subdivisions=3),
                 image_id=f"golden_{name}",
             )
             cases[f"{protocol} {name}"] = pair

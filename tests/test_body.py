@@ -44,8 +44,7 @@ def smplh_arrays(open_arrays):
     return {
         "v_template": open_arrays["v_template"][keep],
         "shapedirs": np.concatenate([open_arrays["shapedirs"][keep]] * 2, axis=2)[:, :, :16],
-        "posedirs": np.eye(3, 459, dtype=np.float32)[None]
-        * np.linspace(0, 1e-3, N_SMPLH, dtype=np.float32)[:, None, None],
+        "posedirs": np.eye(3, 459, dtype=np.float16) * np.linspace(0, 1e-3, N_SMPLH, dtype=np.float16)[:, None, None],
         "J_regressor": regressor / regressor.sum(1, keepdims=True),
         "weights": weights / weights.sum(1, keepdims=True),
         "kintree_table": np.array([parents, range(52)], np.uint32),
@@ -202,7 +201,7 @@ def test_pelvis_depends_on_betas_alone(body, open_arrays):
     betas = random_pose(3)[0]
     shaped = open_arrays["v_template"] + np.einsum("vcs,bs->bvc", open_arrays["shapedirs"][:, :, :10], betas.numpy())
     np.testing.assert_allclose(
-        body.pelvis(betas), shaped.transpose(0, 2, 1) @ open_arrays["J_regressor"][0], atol=1e-12
+        body.pelvis(betas), shaped.transpose(0, 2, 1) @ open_arrays["J_regressor"][0], atol=1e-7
     )
 
 
@@ -283,7 +282,7 @@ class TestLicensedFiles:
             assert (body.kind, body.gender, body.n_joints, body.n_vertices) == ("smplh", gender, 52, N_SMPLH)
             rest = smplh_arrays["J_regressor"] @ smplh_arrays["v_template"]
             np.testing.assert_allclose(body.joints(*at_rest())[0], rest - rest[0], atol=1e-7)
-            np.testing.assert_allclose(body.pelvis(torch.zeros(1, 10, dtype=torch.float64))[0], rest[0], atol=1e-12)
+            np.testing.assert_allclose(body.pelvis(torch.zeros(1, 10, dtype=torch.float64))[0], rest[0], atol=1e-7)
 
     def test_smplh_joints_equal_smplx(self, licensed):
         body = load_body("smplh", gender="male", folder=licensed)
@@ -305,7 +304,7 @@ class TestLicensedFiles:
         assert load_body("smplx").sha256 == sha256_file(licensed / "SMPLX_NEUTRAL.npz") != body.sha256
 
     def test_full_shape_space_takes_the_first_ten_betas_and_expressions(self, tmp_path, open_arrays, body):
-        wide = np.zeros((10475, 3, 400))
+        wide = np.zeros((10475, 3, 400), np.float32)
         wide[:, :, :10], wide[:, :, 300:310] = open_arrays["shapedirs"][:, :, :10], open_arrays["shapedirs"][:, :, 10:]
         np.savez(tmp_path / "SMPLX_NEUTRAL.npz", **{**open_arrays, "shapedirs": wide})
         pose = random_pose(1)

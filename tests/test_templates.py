@@ -1,4 +1,4 @@
-"""Laws of the shipped templates: closed, of the released size, symmetric where the table says so, rebuilt to the byte."""
+"""Laws of the shipped templates: closed, of the released size, symmetric where they should be, rebuilt to the byte."""
 
 import json
 import sys
@@ -82,7 +82,9 @@ class Shipped:
         self.sizes = [len(mesh.vertices) for mesh in meshes]
         starts = np.cumsum([0, *self.sizes[:-1]])
         self.vertices = np.concatenate([np.asarray(mesh.vertices) for mesh in meshes])
-        self.faces = np.concatenate([np.asarray(mesh.faces) + start for mesh, start in zip(meshes, starts, strict=True)])
+        self.faces = np.concatenate(
+            [np.asarray(mesh.faces) + start for mesh, start in zip(meshes, starts, strict=True)]
+        )
         self.groups = json.loads((folder / "keypoints.json").read_text())
         self.contact = json.loads((folder / "contact.json").read_text())
         self.keypoints = np.array([self.vertices[index].mean(axis=0) for index in self.groups.values()])
@@ -136,7 +138,9 @@ def test_symmetry_maps_the_surface_onto_itself(shipped, name):
     mesh = trimesh.Trimesh(item.vertices, item.faces, process=False)
     points, _ = trimesh.sample.sample_surface(mesh, 3000, seed=0)
     for rotation in SYMMETRIES[name]:
-        squared, _, _ = igl.point_mesh_squared_distance(np.ascontiguousarray(points @ rotation.T), item.vertices, item.faces)
+        squared, _, _ = igl.point_mesh_squared_distance(
+            np.ascontiguousarray(points @ rotation.T), item.vertices, item.faces
+        )
         assert np.sqrt(squared.max()) < 2e-3
 
 

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from wildhoi.errors import InputError
-from wildhoi.geometry import axis_rotation
+from wildhoi.geometry import axis_rotation, rotvec_to_matrix
 
 Spec = Mapping[str, Any]
 
@@ -100,6 +100,12 @@ class Symmetry:
             candidates = np.stack([axis_rotation(self.axis, _twist(relative @ s.T, self.axis)) @ s for s in candidates])
         return np.asarray(candidates[np.argmax(np.einsum("nij,ij->n", candidates, relative))])
 
+    @cached_property
+    def _turns(self) -> Float[np.ndarray, "n 3 3"]:
+        """The turns that a continuous axis is stepped by; the first is none."""
+        angles = np.arange(AXIS_STEPS) * (2 * np.pi / AXIS_STEPS)
+        return rotvec_to_matrix(angles[:, None] * (np.zeros(3) if self.axis is None else self.axis))
+
     def candidates(self, relative: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "n 3 3"]:
         """Elements dense enough for a minimum over the group of any smooth error near `relative`.
 
@@ -111,10 +117,7 @@ class Symmetry:
             return best[None]
         if self.axis is None:
             return self.rotations
-        turns = np.stack(
-            [axis_rotation(self.axis, angle) for angle in np.arange(AXIS_STEPS) * (2 * np.pi / AXIS_STEPS)]
-        )
-        return np.concatenate([turns @ best @ s for s in self.rotations])
+        return np.concatenate([self._turns @ best @ s for s in self.rotations])
 
 
 def _twist(rotation: Float[np.ndarray, "3 3"], axis: Float[np.ndarray, "3"]) -> float:

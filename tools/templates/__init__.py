@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tools.templates.balls_and_bars import barbell, baseball, basketball, yogaball
 from tools.templates.bicycle import bicycle
 from tools.templates.boards import skateboard, tennis
-from tools.templates.strings import cello, violin
+from tools.templates.bowed import cello, violin
 from tools.templates.template import Template
 
 BUILDERS: dict[str, Callable[[], Template]] = {

@@ -13,7 +13,9 @@ SHIPPED = Path(__file__).parents[2] / "wildhoi" / "assets" / "objects"
 def main() -> None:
     """Build and write each template, and say how large it came out."""
     parser = argparse.ArgumentParser(prog="python -m tools.templates", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"objects to build, all by default: {', '.join(BUILDERS)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"objects to build, all by default: {', '.join(BUILDERS)}"
+    )
     parser.add_argument("--out", type=Path, default=SHIPPED, help="folder that gets one folder per object")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(BUILDERS))

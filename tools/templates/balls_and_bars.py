@@ -89,7 +89,7 @@ def basketball() -> Template:
     circle = hoop(1, 60)
     paths = [circle, circle[:, [1, 0, 2]], bow, bow * np.array([-1.0, 1, 1])]
     seams = [
-        sweep(f"seam {k}", path * (radius - 0.0005), oval(0.0014, 0.0030, 4), path, closed=True)
+        sweep(f"seam {k}", path * (radius - 0.0003), oval(0.0012, 0.0030, 4), path, closed=True)
         for k, path in enumerate(paths, start=1)
     ]
     parts = [ball, *seams]

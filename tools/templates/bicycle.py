@@ -1,9 +1,10 @@
 """Bicycle in two meshes: what turns with the handlebar, and the rest. Front wheel +z, up +y, left +x, drive side -x."""
 
 import numpy as np
+from jaxtyping import Float
 
 from tools.templates.mesh import Part, mirrored, moved
-from tools.templates.primitives import curve, hoop, line, loft, oval, revolve, sweep, tube
+from tools.templates.primitives import curve, hoop, line, loft, oval, ovals, revolve, sweep, tube
 from tools.templates.template import Keypoint, Region, Template
 
 # builder's frame: rear axle over the origin, ground at y = 0; points are (y, z) on the mid-plane
@@ -16,26 +17,27 @@ FOOT = FRONT - FORK_OFFSET * np.array([np.cos(HEAD_ANGLE), np.sin(HEAD_ANGLE)])
 """Foot of the perpendicular from the front axle to the steering axis, which runs along UP."""
 CROWN, HEAD_LOW, HEAD_HIGH, CLAMP = 0.425, 0.450, 0.585, 0.620
 """Distances from FOOT along the steering axis."""
+CRANK = 0.170
 SEAT_UP = np.array([0.956, -0.293])
 SADDLE = BOTTOM_BRACKET + 0.690 * SEAT_UP
 
 
 def bicycle() -> Template:
-    """Diamond-frame bicycle with a flat bar, straight at zero steering."""
+    """Diamond-frame bicycle with a riser bar, straight at zero steering."""
     front = [*_wheel("front", FRONT, 0.050), *_fork(), *_cockpit()]
     back = [*_wheel("rear", REAR, 0.066), *_frame(), *_saddle(), *_drive()]
     return Template(
         meshes={"front": front, "back": back},
         keypoints=[
-            Keypoint("front wheel foremost", "front tyre", _at(FRONT + [0, RADIUS])),
-            Keypoint("front wheel ground", "front tyre", _at(FRONT - [RADIUS, 0])),
+            Keypoint("front wheel foremost", "front tyre", _at(FRONT, ahead=RADIUS)),
+            Keypoint("front wheel ground", "front tyre", _at(FRONT, up=-RADIUS)),
             Keypoint("front hub", "front hub", _at(FRONT)),
             Keypoint("handlebar middle", "handlebar", _at(_bar_middle())),
             Keypoint("steering axis, fork crown", "steerer", _at(FOOT + CROWN * UP)),
             Keypoint("steering axis, top", "steerer", _at(FOOT + CLAMP * UP)),
-            Keypoint("rear wheel ground", "rear tyre", _at(REAR - [RADIUS, 0])),
-            Keypoint("rear wheel rearmost", "rear tyre", _at(REAR - [0, RADIUS])),
-            Keypoint("saddle middle", "saddle", _at(SADDLE + [0.3, 0])),
+            Keypoint("rear wheel ground", "rear tyre", _at(REAR, up=-RADIUS)),
+            Keypoint("rear wheel rearmost", "rear tyre", _at(REAR, ahead=-RADIUS)),
+            Keypoint("saddle middle", "saddle", _at(SADDLE, up=0.3)),
             Keypoint("bottom bracket", "bottom bracket", _at(BOTTOM_BRACKET)),
         ],
         contact={
@@ -50,9 +52,9 @@ def bicycle() -> Template:
     )
 
 
-def _at(point: np.ndarray, x: float = 0) -> tuple[float, float, float]:
-    """Point (y, z) of the plane at x, in three dimensions."""
-    return x, float(point[0]), float(point[1])
+def _at(point: Float[np.ndarray, "2"], x: float = 0, up: float = 0, ahead: float = 0) -> tuple[float, float, float]:
+    """Point (y, z) of the plane at x, in three dimensions, moved `up` and `ahead`."""
+    return x, float(point[0]) + up, float(point[1]) + ahead
 
 
 def _wheel(name: str, axle: np.ndarray, half_hub: float) -> list[Part]:
@@ -110,9 +112,9 @@ def _fork() -> list[Part]:
     return [top, leg, mirrored(leg, "right fork leg"), steerer, *cups]
 
 
-def _bar_middle() -> np.ndarray:
+def _bar_middle() -> Float[np.ndarray, "2"]:
     """Middle of the handlebar, held by the stem."""
-    return FOOT + CLAMP * UP + np.array([0.028, 0.070])
+    return np.asarray(FOOT + CLAMP * UP + np.array([0.028, 0.070]))
 
 
 def _cockpit() -> list[Part]:
@@ -130,30 +132,22 @@ def _cockpit() -> list[Part]:
     ]
     half = curve([(x, middle[0] + up * rise, middle[1] + back) for x, up, back in knots], 20)
     bar = np.concatenate([half[:0:-1] * np.array([-1.0, 1, 1]), half])
-    grip = line(half[-1] - 0.128 * _direction(half[-1] - half[-3]), half[-1] + [0.001, 0, 0], 10)
+    grip = line(half[-1] - 0.128 * _direction(half[-1] - half[-3]), half[-1] + np.array([0.001, 0, 0]), 10)
     wide = [0.0185, 0.0165, 0.0155, 0.0158, 0.0165, 0.0168, 0.0162, 0.0158, 0.0175, 0.0165]
     left = tube("left grip", grip, wide, 12, (0, 1, 0))
     start = grip[0] - 0.030 * _direction(grip[1] - grip[0])
     clamp = revolve("left clamp", [(-0.008, 0.0165), (0.008, 0.0165)], "x", 10, start)
-    lever = curve(
-        [
-            start + [-0.004, -0.006, 0.012],
-            start + [0.01, -0.018, 0.040],
-            start + [0.06, -0.020, 0.048],
-            start + [0.105, -0.018, 0.052],
-        ],
-        9,
-    )
+    bend = np.array([(-0.004, -0.006, 0.012), (0.01, -0.018, 0.040), (0.06, -0.020, 0.048), (0.105, -0.018, 0.052)])
+    lever = curve(start + bend, 9)
     blade = sweep("left lever", lever, oval(0.006, 0.0042, 8), (0, 1, 0))
     middle_parts = [stem, tube("handlebar", bar, 0.0125, 8, (0, 1, 0))]
-    return middle_parts + [
-        made for part in (left, clamp, blade) for made in (part, mirrored(part, part.name.replace("left", "right")))
-    ]
+    sides = [left, clamp, blade]
+    return middle_parts + sides + [mirrored(part, part.name.replace("left", "right")) for part in sides]
 
 
-def _direction(vector: np.ndarray) -> np.ndarray:
+def _direction(vector: Float[np.ndarray, "d"]) -> Float[np.ndarray, "d"]:
     """Unit vector."""
-    return vector / np.linalg.norm(vector)
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def _frame() -> list[Part]:
@@ -169,10 +163,9 @@ def _frame() -> list[Part]:
         tube("seat clamp", [_at(seat - 0.012 * SEAT_UP), _at(seat + 0.004 * SEAT_UP)], 0.0205, 12),
         revolve("bottom bracket", [(-0.036, 0.021), (0, 0.021), (0.036, 0.021)], "x", 14, _at(BOTTOM_BRACKET)),
     ]
-    chain_path, seat_path = (
-        line(_at(BOTTOM_BRACKET - [0, 0.012]), _at(REAR), 16),
-        line(_at(seat - 0.03 * SEAT_UP), _at(REAR), 18),
-    )
+    # the stays spread fast enough to pass the tyre
+    chain_path = line(_at(BOTTOM_BRACKET, ahead=-0.012), _at(REAR), 16)
+    seat_path = line(_at(seat - 0.03 * SEAT_UP), _at(REAR), 18)
     chain_path[:, 0] = 0.026 + 0.046 * np.linspace(0, 1, 16) ** 0.6
     seat_path[:, 0] = 0.012 + 0.060 * np.linspace(0, 1, 18) ** 0.6
     stays = [tube("left chain stay", chain_path, np.linspace(0.0115, 0.0085, 16), 8, (0, 1, 0))]
@@ -192,7 +185,7 @@ def _saddle() -> list[Part]:
     deep = np.interp(z, [-0.134, -0.12, 0.0, 0.12, 0.137], [0.012, 0.026, 0.034, 0.026, 0.010])
     turn = np.arange(16) * 2 * np.pi / 16
     x = np.sign(np.cos(turn)) * np.abs(np.cos(turn).round(12)) ** 0.8
-    y = np.where(np.sin(turn) > 0, np.sin(turn) ** 1.0, 0.75 * np.sin(turn))
+    y = np.where(np.sin(turn) > 0, np.sin(turn), 0.75 * np.sin(turn))
     rings = np.stack(
         [
             wide[:, None] * x,
@@ -222,54 +215,38 @@ def _saddle() -> list[Part]:
 
 
 def _drive() -> list[Part]:
-    """Chainring, cassette, chain, cranks and pedals; the left crank points forward."""
-    hub, x = _at(BOTTOM_BRACKET), -0.046
-    ring = [(-0.002, 0.070), (-0.002, 0.086), (-0.0008, 0.0905), (0.0008, 0.0905), (0.002, 0.086), (0.002, 0.070)]
-    hoop_path = hoop(1, 40)
-    section = np.array([(r - 0.08, a) for a, r in ring])
-    chainring = sweep("chainring", hoop_path * 0.08 + np.array([x, *BOTTOM_BRACKET]), section, hoop_path, closed=True)
-    arms = [
-        tube(
-            f"spider {k + 1}",
-            line(_at(BOTTOM_BRACKET, x), _at(BOTTOM_BRACKET + 0.075 * np.array([np.sin(a), np.cos(a)]), x), 3),
-            0.0055,
-            6,
-        )
-        for k, a in enumerate(np.arange(5) * 2 * np.pi / 5)
+    """Chainring on its spider, cassette, chain, derailleur, cranks and pedals."""
+    x, ring = -0.046, hoop(1, 40)
+    teeth = [(-0.010, -0.002), (0.006, -0.002), (0.0105, -0.0008), (0.0105, 0.0008), (0.006, 0.002), (-0.010, 0.002)]
+    chainring = sweep("chainring", ring * 0.08 + _at(BOTTOM_BRACKET, x), np.array(teeth), ring, closed=True)
+    spider = [
+        tube(f"spider {k + 1}", line(_at(BOTTOM_BRACKET, x), _at(BOTTOM_BRACKET, x, up, ahead), 3), 0.0055, 6)
+        for k, (up, ahead) in enumerate(oval(0.075, 0.075, 5).tolist())
     ]
-    cassette = revolve(
-        "cassette",
-        [(-0.052, 0.020), (-0.051, 0.034), (-0.044, 0.040), (-0.036, 0.048), (-0.028, 0.055), (-0.026, 0.030)],
-        "x",
-        24,
-        _at(REAR),
-    )
-    left_arm = sweep(
-        "left crank",
-        line(_at(BOTTOM_BRACKET, 0.062), _at(BOTTOM_BRACKET + [0, 0.170], 0.072), 9),
-        _crank_section(),
-        (1, 0, 0),
-    )
-    axle = revolve("crank axle", [(-0.064, 0.011), (0.064, 0.011)], "x", 12, hub)
-    body = sweep("left pedal", line((0.086, 0, 0), (0.188, 0, 0), 9), oval(0.0095, 0.044, 14, 4), (0, 1, 0))
-    pedal = moved(body, _at(BOTTOM_BRACKET + [0, 0.170]))
-    spindle = revolve("left spindle", [(0.070, 0.007), (0.120, 0.007)], "x", 8, _at(BOTTOM_BRACKET + [0, 0.170]))
-    half_turn = np.diag([-1.0, 1, -1])
-    other = [
-        moved(part, (0, 0, 2 * BOTTOM_BRACKET[1]), half_turn, part.name.replace("left", "right"))
-        for part in (left_arm, pedal, spindle)
-    ]
-    return [axle, chainring, *arms, cassette, _chain(x), _changer(), left_arm, pedal, spindle, *other]
+    cogs = [(-0.052, 0.020), (-0.051, 0.034), (-0.044, 0.040), (-0.036, 0.048), (-0.028, 0.055), (-0.026, 0.030)]
+    cassette = revolve("cassette", cogs, "x", 24, _at(REAR))
+    return [chainring, *spider, cassette, _chain(x), _changer(), *_cranks()]
 
 
-def _crank_section() -> np.ndarray:
-    """Sections of a crank arm, wide at both eyes."""
-    deep = np.array([0.019, 0.018, 0.0155, 0.0140, 0.0130, 0.0125, 0.0125, 0.014, 0.012])
-    return np.stack([np.full(9, 0.0075), deep], axis=1)[:, None] * oval(1, 1, 10, 3)
+def _cranks() -> list[Part]:
+    """Cranks and pedals, the left ones forward, the right ones their half turn about the bottom bracket."""
+    eye = _at(BOTTOM_BRACKET, ahead=CRANK)
+    deep = (0.019, 0.018, 0.0155, 0.0140, 0.0130, 0.0125, 0.0125, 0.014, 0.012)
+    along = line(_at(BOTTOM_BRACKET, 0.062), _at(BOTTOM_BRACKET, 0.072, ahead=CRANK), len(deep))
+    pedal = sweep("left pedal", line((0.086, 0, 0), (0.188, 0, 0), 9), oval(0.0095, 0.044, 14, 4), (0, 1, 0))
+    left = [
+        sweep("left crank", along, ovals(np.full(len(deep), 0.0075), deep, 10, 3), (1, 0, 0)),
+        moved(pedal, eye),
+        revolve("left spindle", [(0.070, 0.007), (0.120, 0.007)], "x", 8, eye),
+    ]
+    centre = (0, 0, 2 * float(BOTTOM_BRACKET[1]))
+    right = [moved(part, centre, np.diag([-1.0, 1, -1]), part.name.replace("left", "right")) for part in left]
+    axle = revolve("crank axle", [(-0.064, 0.011), (0.064, 0.011)], "x", 12, _at(BOTTOM_BRACKET))
+    return [axle, *left, *right]
 
 
 def _chain(x: float) -> Part:
-    """Chain as a flat band around chainring and cassette, open tangents taken as straight runs."""
+    """Chain as a flat band around chainring and cassette and two straight runs."""
     big, small = 0.0895, 0.046
     tilt = np.arcsin((big - small) / np.linalg.norm(BOTTOM_BRACKET - REAR))
     slope = np.arctan2(*(BOTTOM_BRACKET - REAR))
@@ -286,11 +263,13 @@ def _changer() -> Part:
     """Rear derailleur's cage below the cassette."""
     path = curve(
         [
-            _at(REAR - [0.015, -0.012], -0.076),
-            _at(REAR - [0.055, -0.026], -0.068),
-            _at(REAR - [0.115, -0.010], -0.052),
-            _at(REAR - [0.155, -0.040], -0.048),
+            _at(REAR, -0.076, -0.015, 0.012),
+            _at(REAR, -0.068, -0.055, 0.026),
+            _at(REAR, -0.052, -0.115, 0.010),
+            _at(REAR, -0.048, -0.155, 0.040),
         ],
         8,
     )
-    return sweep("derailleur", path, np.linspace(1.15, 0.8, 8)[:, None, None] * oval(0.008, 0.012, 8), (1, 0, 0))
+    return sweep(
+        "derailleur", path, ovals(np.linspace(0.0092, 0.0064, 8), np.linspace(0.0138, 0.0096, 8), 8), (1, 0, 0)
+    )

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tools.templates.mesh import Part, mirrored, moved
-from tools.templates.primitives import curve, line, loft, oval, revolve, sweep, tube
+from tools.templates.primitives import curve, line, loft, oval, ovals, revolve, sweep, tube
 from tools.templates.template import Keypoint, Region, Template
 
 DECK_HALF_LENGTH, DECK_HALF_WIDTH, DECK_THICKNESS, DECK_TOP = 0.38545, 0.09785, 0.011, 0.070
@@ -16,16 +16,8 @@ def skateboard() -> Template:
     turn = np.diag([-1.0, 1, -1])
     back = [moved(part, rotation=turn, name=f"{part.name} back") for part in front]
     corner, length = float(_rows()[-6]), DECK_HALF_LENGTH
-    outline = [
-        (0, 1.01 * length),
-        (1, corner),
-        (1, 0),
-        (1, -corner),
-        (0, -1.01 * length),
-        (-1, -corner),
-        (-1, 0),
-        (-1, corner),
-    ]
+    left = [(1, corner), (1, 0), (1, -corner)]
+    outline = [(0, 1.01 * length), *left, (0, -1.01 * length), *((-side, -z) for side, z in left)]
     names = ["nose tip", "left front corner", "left middle", "left back corner", "tail tip"]
     names += ["right back corner", "right middle", "right front corner"]
     return Template(
@@ -50,13 +42,13 @@ def skateboard() -> Template:
 
 def _lift(z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Rise of the deck towards nose and tail at position z along it."""
-    return 0.0352 * np.clip((np.abs(z) - 0.225) / (DECK_HALF_LENGTH - 0.225), 0, 1) ** 1.5
+    return np.asarray(0.0352 * np.clip((np.abs(z) - 0.225) / (DECK_HALF_LENGTH - 0.225), 0, 1) ** 1.5)
 
 
 def _half_width(z: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Half the deck's width at position z: straight sides, round ends a little short of a point."""
     beyond = np.clip((np.abs(z) - 0.266) / (DECK_HALF_LENGTH - 0.266), 0, 0.9985)
-    return DECK_HALF_WIDTH * (1 - beyond**2.2) ** (1 / 2.2)
+    return np.asarray(DECK_HALF_WIDTH * (1 - beyond**2.2) ** (1 / 2.2))
 
 
 def _rows() -> Float[np.ndarray, "n"]:
@@ -73,8 +65,7 @@ def _middle(z: float) -> float:
 def _deck() -> Part:
     """Slightly dished deck with kicks, lofted from tail to nose: fine on top, coarser below, round at the rim."""
     z, half = _rows(), DECK_THICKNESS / 2
-    rim, inner = np.ones(1), 0.96
-    across = np.concatenate([np.linspace(-inner, inner, 15), rim, np.linspace(inner, -inner, 9), -rim])
+    across = np.concatenate([np.linspace(-0.96, 0.96, 15), [1], np.linspace(0.96, -0.96, 9), [-1]])
     level = np.concatenate([np.ones(15), [0], -np.ones(9), [0]])
     x = _half_width(z)[:, None] * across
     dish = 0.004 * (x**2 - _half_width(z)[:, None] ** 2) / DECK_HALF_WIDTH**2
@@ -113,20 +104,11 @@ def tennis() -> Template:
     angle = np.arange(64) * 2 * np.pi / 64
     ring = np.stack([half_width * np.sin(angle), centre + half_length * np.cos(angle), 0 * angle], axis=1)
     frame = sweep("frame", ring, oval(0.0115, 0.0064, 8, 2.6), (0, 0, 1), closed=True)
-    arm = curve(
-        [
-            (0.0085, 0.205, 0),
-            (0.013, 0.25, 0),
-            (0.036, 0.322, 0),
-            (0.0842, 0.3862, 0),
-            (0.1003, 0.4067, 0),
-            (0.1134, 0.4304, 0),
-        ],
-        16,
-    )
+    grip_end = [(0.0085, 0.205, 0), (0.013, 0.25, 0), (0.036, 0.322, 0)]
+    arm = curve([*grip_end, (0.0842, 0.3862, 0), (0.1003, 0.4067, 0), (0.1134, 0.4304, 0)], 16)
     # the arm's end disappears inside the frame
-    slim = np.clip((0.445 - arm[:, 1]) / 0.05, 0.3, 1)[:, None, None]
-    left = sweep("throat left", arm, slim * oval(0.0112, 0.0072, 8, 2.6), (0, 0, 1))
+    slim = np.clip((0.445 - arm[:, 1]) / 0.05, 0.3, 1)
+    left = sweep("throat left", arm, ovals(0.0112 * slim, 0.0072 * slim, 8, 2.6), (0, 0, 1))
     parts = [frame, left, mirrored(left, "throat right"), _handle(), *_strings()]
     return Template(
         meshes={"template": parts},

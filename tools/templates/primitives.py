@@ -29,7 +29,16 @@ def oval(width: float, height: float, sides: int = 12, power: float = 2) -> Floa
     """Superellipse with the given half axes: 2 is an ellipse, larger powers approach a rectangle."""
     angle = np.arange(sides) * 2 * np.pi / sides
     wave = np.stack([np.cos(angle), np.sin(angle)], axis=1).round(12)
-    return np.sign(wave) * np.abs(wave) ** (2 / power) * np.array([width, height])
+    return np.asarray(np.sign(wave) * np.abs(wave) ** (2 / power) * np.array([width, height]))
+
+
+def ovals(
+    width: Iterable[float], height: Iterable[float] | float, sides: int = 12, power: float = 2
+) -> Float[np.ndarray, "n m 2"]:
+    """Superellipses of the given half axes, one for each width."""
+    widths = np.asarray(width, dtype=float)
+    axes = np.stack([widths, np.broadcast_to(np.asarray(height, dtype=float), widths.shape)], axis=1)
+    return np.asarray(axes[:, None] * oval(1, 1, sides, power))
 
 
 def revolve(
@@ -60,11 +69,8 @@ def sweep(
         normal: one direction for all points or one each, nowhere parallel to the path.
         closed: whether the path returns to its first point (which is not repeated).
     """
-    if closed:
-        tangent = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0)
-    else:
-        tangent = np.gradient(path, axis=0)
-    tangent = _unit(tangent)
+    ahead, behind = np.roll(path, -1, axis=0), np.roll(path, 1, axis=0)
+    tangent = _unit(ahead - behind if closed else np.gradient(path, axis=0))
     first = np.broadcast_to(np.asarray(normal, dtype=float), path.shape)
     first = _unit(first - (first * tangent).sum(axis=1, keepdims=True) * tangent)
     second = np.cross(tangent, first)
@@ -83,7 +89,7 @@ def tube(
     """Round tube along a path; the radius is one number or one per point."""
     points = np.asarray(path, dtype=float)
     radii = np.broadcast_to(np.asarray(radius, dtype=float), len(points))
-    return sweep(name, points, radii[:, None, None] * oval(1, 1, sides), normal)
+    return sweep(name, points, ovals(radii, radii, sides), normal)
 
 
 def curve(points: Iterable[Iterable[float]], count: int) -> Float[np.ndarray, "n d"]:
@@ -96,7 +102,8 @@ def curve(points: Iterable[Iterable[float]], count: int) -> Float[np.ndarray, "n
     step = (at[left + 1] - at[left])[:, None]
     u = (want - at[left])[:, None] / step
     start = (1 + 2 * u) * (1 - u) ** 2 * knots[left] + u * (1 - u) ** 2 * step * slope[left]
-    return start + u**2 * (3 - 2 * u) * knots[left + 1] + u**2 * (u - 1) * step * slope[left + 1]
+    end = u**2 * (3 - 2 * u) * knots[left + 1] + u**2 * (u - 1) * step * slope[left + 1]
+    return np.asarray(start + end)
 
 
 def line(start: Iterable[float], end: Iterable[float], count: int = 2) -> Float[np.ndarray, "n 3"]:
@@ -107,7 +114,8 @@ def line(start: Iterable[float], end: Iterable[float], count: int = 2) -> Float[
 def hoop(radius: float, count: int, centre: Iterable[float] = (0, 0, 0)) -> Float[np.ndarray, "n 3"]:
     """Circle about the x direction, in the plane x = constant; the first point lies at +z."""
     ring = oval(radius, radius, count)
-    return np.stack([np.zeros(count), ring[:, 1], ring[:, 0]], axis=1) + np.asarray(tuple(centre), dtype=float)
+    flat = np.stack([np.zeros(count), ring[:, 1], ring[:, 0]], axis=1)
+    return np.asarray(flat + np.array(tuple(centre), dtype=float))
 
 
 def geodesic(name: str, radius: float, frequency: int) -> Part:
@@ -131,4 +139,4 @@ def geodesic(name: str, radius: float, frequency: int) -> Part:
 
 def _unit(vectors: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     """Scale vectors to length one."""
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

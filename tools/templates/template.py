@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from tools.templates.mesh import Part, joined, refined, write_ply
 from wildhoi.files import canonical_json, write_text
@@ -43,7 +43,7 @@ class Region:
     def holds(self, points: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, "n"]:
         """Tell which points lie inside the box."""
         low, high = np.array([self.x, self.y, self.z], dtype=float).T
-        return ((points >= low) & (points <= high)).all(axis=1)
+        return np.asarray(((points >= low) & (points <= high)).all(axis=1))
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _dense(part: Part, regions: list[Region], longest: float) -> Part:
     return refined(part, lambda points: np.any([region.holds(points) for region in own], axis=0), longest)
 
 
-def _nearest(keypoint: Keypoint, vertices: Float[np.ndarray, "v 3"], owner: np.ndarray) -> list[int]:
+def _nearest(keypoint: Keypoint, vertices: Float[np.ndarray, "v 3"], owner: Shaped[np.ndarray, "v"]) -> list[int]:
     distance = np.linalg.norm(vertices - np.array(keypoint.point), axis=1)
     distance[owner != keypoint.part] = np.inf
     if not np.isfinite(distance).any():
@@ -126,7 +126,7 @@ def _nearest(keypoint: Keypoint, vertices: Float[np.ndarray, "v 3"], owner: np.n
     return np.flatnonzero(distance <= distance.min() + keypoint.slack).tolist()
 
 
-def _inside(regions: list[Region], vertices: Float[np.ndarray, "v 3"], owner: np.ndarray) -> list[int]:
+def _inside(regions: list[Region], vertices: Float[np.ndarray, "v 3"], owner: Shaped[np.ndarray, "v"]) -> list[int]:
     held = np.any([region.holds(vertices) & (owner == region.part) for region in regions], axis=0)
     return np.flatnonzero(held).tolist()
 
@@ -140,4 +140,4 @@ def _placed(vertices: Float[np.ndarray, "v 3"], template: Template) -> Float[np.
             scaled[:, axis] -= scaled[:, axis].mean()
         if name in template.box_centred:
             scaled[:, axis] -= (scaled[:, axis].min() + scaled[:, axis].max()) / 2
-    return np.round(scaled, GRID) + 0.0
+    return np.asarray(np.round(scaled, GRID) + 0.0)

@@ -68,11 +68,13 @@ class BodyModel:
         self._template: Float[np.ndarray, "v 3"] = arrays["v_template"]
         self._regressor: Float[np.ndarray, "j v"] = arrays["J_regressor"]
         self._module = _smplx_module(arrays, kind, flat_hand_mean, dtype).to(device)
-        self._joint_template = self._tensor(self._regressor @ self._template)
-        directions = arrays["shapedirs"][:, :, :N_BETAS]
-        self._joint_directions = self._tensor(np.einsum("jv,vcs->jcs", self._regressor, directions))
+        regressor, template, directions = (
+            self._module.get_buffer(name).double() for name in ("J_regressor", "v_template", "shapedirs")
+        )
+        self._joint_template = (regressor @ template).to(dtype)
+        self._joint_directions = torch.einsum("jv,vcs->jcs", regressor, directions).to(dtype)
         mean_hands = np.stack([arrays["hands_meanl"], arrays["hands_meanr"]]).reshape(2, N_HAND_POSE, 3)
-        self._mean_hands = self._tensor(mean_hands * (not flat_hand_mean))
+        self._mean_hands = torch.tensor(mean_hands * (not flat_hand_mean), dtype=dtype, device=device)
         self._levels, order = _kinematic_levels(self.parents, device)
         self._order: Int[Tensor, " j"] = order
 
@@ -166,9 +168,6 @@ class BodyModel:
         face = body_pose.new_zeros(batch, self.n_joints - 22 - 2 * N_HAND_POSE, 3)
         hands = [left_hand_pose + self._mean_hands[0], right_hand_pose + self._mean_hands[1]]
         return torch.cat([body_pose.new_zeros(batch, 1, 3), body_pose, face, *hands], dim=1)
-
-    def _tensor(self, array: Float[np.ndarray, "..."]) -> Float[Tensor, "..."]:
-        return torch.tensor(array, dtype=self.dtype, device=self.device)
 
 
 Level = tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]

@@ -81,6 +81,8 @@ def loads_pickle(
     """Read pickled bytes as `load_pickle` does; `source` names them in messages."""
     if not data:
         raise InputError(f"{source}: empty, want a pickle")
+    if data.startswith(b"PK\x03\x04"):
+        raise InputError(f"{source}: is a zip archive, want a pickle")
     if len(data) > max_bytes:
         raise InputError(f"{source}: pickle of {len(data)} bytes, at most {max_bytes} are read")
     budget = Budget(max_bytes)

@@ -1,0 +1,149 @@
+"""One record of the WildHOI release, an annotation or a result, as our types, with everything that is wrong with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from wildhoi.convert.pickle_arrays import clip
+from wildhoi.dataset import ROTATION_TOLERANCE
+from wildhoi.geometry import nearest_rotation, orthonormality_error
+from wildhoi.schema import Camera, Human, ObjectPose
+from wildhoi.submission.defects import Defect
+from wildhoi.submission.table import MAX_METRES, SAID_ROTATION_ERROR
+
+HUMAN = {"smplx_betas": (10,), "smplx_body_pose": (21, 3), "smplx_lhand_pose": (15, 3), "smplx_rhand_pose": (15, 3)}
+OBJECT = {"obj_rel_rotmat": (3, 3), "obj_rel_trans": (3,), "object_scale": (1,)}
+ANGLE = {"object_rot_angle": (1,)}
+CAMERA = {"hoi_rotmat": (3, 3), "hoi_trans": (3,), "focal": (2,), "princpt": (2,)}
+IGNORED = ("image_id", "crop_bboxes")
+ROTATIONS = ("obj_rel_rotmat", "hoi_rotmat")
+FIELDS: Mapping[str, tuple[int, ...]] = {**HUMAN, **OBJECT, **ANGLE, **CAMERA}
+FAILED_HINT = "mark the image as failed (status failed), or convert with --nan-as-failed"
+
+
+@dataclass
+class Record:
+    """What was read of one record: valid fields by their names in the release, and the defects of the others.
+
+    `rotation_error` is the largest deviation from orthonormal among its rotations before they were projected.
+    """
+
+    image_id: str
+    row: int | None = None
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    defects: list[Defect] = field(default_factory=list)
+    not_finite: list[str] = field(default_factory=list)
+    rotation_error: float = 0.0
+
+    def add(self, code: str, found: str, expected: str, hint: str, severity: str = "error") -> None:
+        """Note a defect of this record."""
+        self.defects.append(Defect(code, found, expected, hint, self.row, self.image_id, severity))
+
+    @property
+    def object_is_not_finite(self) -> bool:
+        """Whether NaN or infinite numbers are the record's only defect, and all in the object's pose (a failed PnP)."""
+        broken = {defect.code for defect in self.defects if defect.severity == "error"}
+        return broken == {"not-finite"} and set(self.not_finite) <= {*OBJECT, *ANGLE}
+
+    @property
+    def human(self) -> Human:
+        """The body of a valid record."""
+        return Human(*(self.values[name] for name in HUMAN))
+
+    @property
+    def object_pose(self) -> ObjectPose:
+        """The object's pose of a valid record."""
+        rotation, translation, scale = (self.values[name] for name in OBJECT)
+        angle = self.values.get("object_rot_angle")
+        return ObjectPose(rotation, translation, float(scale[0]), None if angle is None else float(angle[0]))
+
+    @property
+    def camera(self) -> Camera | None:
+        """The camera of a valid record, None where it has none."""
+        return Camera(*(self.values[name] for name in CAMERA)) if "hoi_rotmat" in self.values else None
+
+
+def read_record(raw: Mapping[str, Any], image_id: str, row: int | None, *, camera_required: bool) -> Record:
+    """Check every field of a record; no defect hides another.
+
+    Args:
+        raw: the record, keyed as in the release.
+        image_id: for the messages; of a result, its own entry.
+        row: position in the result list, None for an annotation.
+        camera_required: whether a record without any camera field is invalid.
+    """
+    record = Record(image_id, row)
+    has_camera = camera_required or any(name in raw for name in CAMERA)
+    for name in (*HUMAN, *OBJECT, *(CAMERA if has_camera else ())):
+        if name not in raw:
+            record.add("value-missing", f"no {name}", f"{name} of shape {FIELDS[name]}", "write the field again")
+    for name, shape in FIELDS.items():
+        if name in raw:
+            _read_field(record, name, raw[name], shape)
+    return record
+
+
+def _read_field(record: Record, name: str, raw: Any, shape: tuple[int, ...]) -> None:
+    array = _as_numbers(raw)
+    if array is None:
+        kind = f"array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__
+        record.add(
+            "value-type", f"{name} as {kind} {clip(raw, 40)}", f"numbers of shape {shape}", "store a float array"
+        )
+    elif _without_ones(array.shape) != _without_ones(shape):
+        record.add(
+            "value-shape", f"{name} of shape {array.shape}", f"{shape}", "SMPL-X, 21 body and 15 + 15 hand joints"
+        )
+    elif not np.isfinite(array).all():
+        record.not_finite.append(name)
+        record.add("not-finite", f"NaN or infinity in {name}", "finite numbers", FAILED_HINT)
+    else:
+        _check_values(record, name, array.reshape(shape))
+
+
+def _as_numbers(raw: Any) -> Float[np.ndarray, "..."] | None:
+    """The value as float64, or None where it holds anything but numbers."""
+    if not isinstance(raw, (np.ndarray, np.number, float, int, list, tuple)) or isinstance(raw, bool):
+        return None
+    try:
+        array = np.asarray(raw)
+    except ValueError:
+        return None
+    return array.astype(np.float64) if array.dtype.kind in "fiu" else None
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _check_values(record: Record, name: str, array: Float[np.ndarray, "..."]) -> None:
+    if name in ROTATIONS:
+        array = _check_rotation(record, name, array)
+    elif name.endswith("_trans") and np.abs(array).max() > MAX_METRES:
+        record.add("translation", f"{name} beyond {MAX_METRES:g}", "metres", "check the unit")
+    elif name == "object_scale" and array[0] <= 0:
+        record.add("object-scale", f"object_scale {array[0]:g}", "greater than 0", "1 is the template's own size")
+    elif name == "focal" and (array <= 0).any():
+        record.add("focal", f"focal {array.tolist()}", "greater than 0", "focal lengths in pixels of the full frame")
+    record.values[name] = array
+
+
+def _check_rotation(record: Record, name: str, matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+    """Project a matrix that is nearly a rotation, and say so; report one that is not."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = float(orthonormality_error(matrix))
+    if not error <= ROTATION_TOLERANCE:
+        found = f"{name} off orthonormal by {error:.3g}"
+        record.add("not-a-rotation", found, f"at most {ROTATION_TOLERANCE:g}", "orthonormalise it, rows before columns")
+        return matrix
+    if np.linalg.det(matrix) < 0:
+        record.add("reflection", f"{name} with determinant -1", "determinant +1", "a rotation, not a mirror image")
+        return matrix
+    if error > SAID_ROTATION_ERROR:
+        found = f"{name} off orthonormal by {error:.3g}"
+        record.add("rotation-projected", found, "a rotation", "the nearest rotation is used", "warning")
+    record.rotation_error = max(record.rotation_error, error)
+    return nearest_rotation(matrix)
