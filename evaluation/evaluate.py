@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from wildhoi.body import load_body
 from wildhoi.dataset import DataFolder, load_annotations
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path, read_json, write_text
-from wildhoi.schema import Annotation
+from wildhoi.schema import Annotation, BodyKind
 from wildhoi.submission.defects import Defect, DefectError, errors
 from wildhoi.submission.folder import Submission, check_against
 
@@ -30,7 +30,7 @@ VERSIONS = ("wildhoi", "torch", "numpy", "scipy", "smplx", "pykdtree", "libigl")
 class Options:
     """How to score: body (default: the protocol's), a subset of objects, strictness, processes, device."""
 
-    body: str | None = None
+    body: BodyKind | None = None
     objects: tuple[str, ...] = ()
     strict: bool = False
     workers: int = 1
@@ -127,7 +127,7 @@ def _job(data: DataFolder, protocol: Protocol, options: Options) -> Job:
     return Job(protocol, body, data.body_model == "smplh", data.objects, options.device, options.body_folder)
 
 
-def _unofficial(job: Job, data: DataFolder, protocol: Protocol, hashes: dict[str, str]) -> list[str]:
+def _unofficial(job: Job, data: DataFolder, protocol: Protocol, hashes: Mapping[str, str]) -> list[str]:
     reasons = []
     if job.body != protocol.body_model:
         reasons.append(f"body model {job.body}, the protocol's is {protocol.body_model}")
@@ -146,7 +146,7 @@ def _header(
     data: DataFolder,
     protocol: Protocol,
     job: Job,
-    hashes: dict[str, str],
+    hashes: Mapping[str, str],
     annotations: Sequence[Annotation],
 ) -> dict[str, Any]:
     """Everything that tells which numbers these are."""

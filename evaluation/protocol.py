@@ -9,6 +9,7 @@ from typing import Any
 
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, sha256_text
+from wildhoi.schema import BodyKind
 
 FOLDER = Path(__file__).parent / "protocols"
 CHOICES = {
@@ -45,7 +46,7 @@ class Protocol:
     id: str
     title: str
     datasets: tuple[str, ...]
-    body_model: str
+    body_model: BodyKind
     frame: str
     alignment: str
     points: int

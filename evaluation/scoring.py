@@ -15,7 +15,7 @@ from evaluation.neighbours import chamfer_distances_batched
 from evaluation.pair import Pair, align, make_side
 from evaluation.protocol import Protocol
 from wildhoi.engine import map_shards
-from wildhoi.schema import Annotation, Failure, Reconstruction
+from wildhoi.schema import Annotation, BodyKind, Failure, Reconstruction
 from wildhoi.templates import Template, find_template, load_template
 
 SHARD = 16  # images per shard: fixed, so that the batches, and with them every bit, do not depend on the workers
@@ -37,7 +37,7 @@ class Job:
     """What every shard of a scoring run shares; plain data, so that it travels to other processes."""
 
     protocol: Protocol
-    body: str
+    body: BodyKind
     flat_hands: bool
     objects: Path
     device: str = "cpu"

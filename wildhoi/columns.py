@@ -50,14 +50,31 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """A column that is absent or of the wrong type, or (with `row`) a list of the wrong length."""
+
+    column: str
+    found: str
+    wanted: str
+    row: int | None = None
+
+    def __str__(self) -> str:
+        place = "" if self.row is None else f"row {self.row}, "
+        return f"{place}{self.column}: got {self.found}, want {self.wanted}"
+
+
+@dataclass(frozen=True)
 class Columns:
-    """A file as read: texts by column (None where null), numbers by column as float64 (n, *shape), NaN where null."""
+    """A file as read: texts by column (None where null), numbers by column as float64 (n, *shape), NaN where null.
+
+    Only columns without a problem of type are in it; a list of the wrong length is null in it, and a problem.
+    """
 
     n_rows: int
     texts: dict[str, list[str | None]]
     numbers: dict[str, np.ndarray]
     present: dict[str, np.ndarray]
-    problems: tuple[tuple[str, str, str], ...]
+    problems: tuple[Problem, ...]
     extra: tuple[str, ...]
 
 
@@ -91,42 +108,71 @@ def _flat(value: Any, shape: Shape) -> Any:
 
 
 def read_columns(path: Path, layout: Layout) -> Columns:
-    """Read a Parquet file of a layout; wrong or missing columns are reported in `problems` as (column, found, wanted).
+    """Read a Parquet file of a layout; wrong and missing columns, and lists of a wrong length, are in `problems`.
 
     Raises:
         InputError: the file is absent, not Parquet, truncated, or larger than the limits.
     """
-    table = _read_parquet(path, (*layout.texts, *layout.optional_texts, *layout.all_numbers))
-    problems: list[tuple[str, str, str]] = []
+    known = (*layout.texts, *layout.optional_texts, *layout.all_numbers)
+    table = _read_parquet(path, known)
+    problems: list[Problem] = []
     texts: dict[str, list[str | None]] = {}
     numbers, present = {}, {}
-    for name in (*layout.texts, *layout.optional_texts):
-        column = _column(table, name, name in layout.texts, problems, "text")
-        if column is not None:
-            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-                texts[name] = column.to_pylist()
-            else:
-                problems.append((name, str(column.type), "text"))
-    for name, shape in layout.all_numbers.items():
-        wanted = f"{prod(shape)} float32 numbers" if shape else "a float32 number"
-        column = _column(table, name, name in layout.numbers, problems, wanted)
-        if column is not None:
-            try:
-                numbers[name], present[name] = _numbers(column, shape)
-            except InputError as error:
-                problems.append((name, str(error), wanted))
-    known = {*layout.texts, *layout.optional_texts, *layout.all_numbers}
+    for name in known:
+        shape = layout.all_numbers.get(name)
+        wanted = "text" if shape is None else f"{prod(shape)} float32 numbers" if shape else "a float32 number"
+        try:
+            column = _column(table, name, required=name in layout.texts or name in layout.numbers)
+            if column is not None and shape is None:
+                texts[name] = _texts(column)
+            elif column is not None and shape is not None:
+                wrong = _wrong_lengths(column, prod(shape)) if shape else {}
+                problems += [Problem(name, f"{length} numbers", wanted, row) for row, length in wrong.items()]
+                numbers[name], present[name] = _numbers(column, shape, [*wrong])
+        except InputError as error:
+            problems.append(Problem(name, str(error), wanted))
     extra = tuple(name for name in table.schema.names if name not in known)
     return Columns(table.num_rows, texts, numbers, present, tuple(problems), extra)
 
 
-def _column(table: pa.Table, name: str, required: bool, problems: list[tuple[str, str, str]], wanted: str) -> Any:
+def _column(table: pa.Table, name: str, *, required: bool) -> Any:
+    """The one column of a name, plain: dictionaries and views, which other writers use, are unpacked."""
     found = table.schema.get_all_field_indices(name)
-    if len(found) == 1:
-        return table.column(found[0]).combine_chunks()
-    if found or required:
-        problems.append((name, "absent" if not found else f"{len(found)} columns of that name", wanted))
-    return None
+    if len(found) > 1 or (required and not found):
+        raise InputError("absent" if not found else f"{len(found)} columns of that name")
+    if not found:
+        return None
+    column = table.column(found[0])
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_list_view(column.type) or pa.types.is_large_list_view(column.type):
+        column = column.cast(pa.large_list(column.type.value_type))
+    return column.combine_chunks()
+
+
+def _texts(column: pa.Array) -> list[str | None]:
+    """A text column; one without any value may have any type, because writers have none to infer it from."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return list(column.to_pylist())
+    if _is_void(column):
+        return [None] * len(column)
+    raise InputError(str(kind))
+
+
+def _is_void(column: pa.Array) -> bool:
+    """Whether a column has no value: nulls, or the NaN that pandas writes for them."""
+    return column.null_count == len(column) or (
+        pa.types.is_floating(column.type) and bool(np.isnan(column.to_numpy(zero_copy_only=False)).all())
+    )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def _read_parquet(path: Path, wanted: Sequence[str]) -> pa.Table:
@@ -153,30 +199,26 @@ def _read_parquet(path: Path, wanted: Sequence[str]) -> pa.Table:
         ) from None
 
 
-def _numbers(column: pa.Array, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """A number column as float64 (n, *shape) and which rows have it."""
-    size = prod(shape)
-    present = column.is_valid().to_numpy(zero_copy_only=False)
-    values = column
-    if shape:
-        if (
-            not pa.types.is_list(column.type)
-            and not pa.types.is_large_list(column.type)
-            and not pa.types.is_fixed_size_list(column.type)
-        ):
-            raise InputError(str(column.type))
-        lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-        wrong = present & (lengths != size)
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise InputError(f"{int(lengths[row])} numbers in row {row} ({int(wrong.sum())} such rows)")
-        values = column.drop_null().flatten()
-    if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
-        raise InputError(str(column.type))
-    flat = values.to_numpy(zero_copy_only=False).astype(np.float64)
-    if not shape:
-        return flat, present
-    out = np.full((len(column), *shape), np.nan)
+def _wrong_lengths(column: pa.Array, size: int) -> dict[int, int]:
+    """The lists of another length than `size`, by row."""
+    if not _is_list(column.type) or not _is_number(column.type.value_type):
+        return {}
+    lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+    wrong = column.is_valid().to_numpy(zero_copy_only=False) & (lengths != size)
+    return {int(row): int(lengths[row]) for row in np.flatnonzero(wrong)}
+
+
+def _numbers(column: pa.Array, shape: Shape, left_out: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """A number column as float64 (n, *shape), NaN in the rows left out, and which rows have it."""
+    kind, out = column.type, np.full((len(column), *shape), np.nan)
+    if _is_void(column):
+        return out, np.zeros(len(column), bool)
+    if _is_list(kind) != bool(shape) or not _is_number(kind.value_type if shape else kind):
+        raise InputError(str(kind))
+    present = column.is_valid().to_numpy(zero_copy_only=False).copy()
+    present[list(left_out)] = False
+    values = column.filter(pa.array(present))
+    flat = (values.flatten() if shape else values).to_numpy(zero_copy_only=False).astype(np.float64)
     out[present] = flat.reshape(-1, *shape)
     return out, present
 

@@ -156,7 +156,7 @@ def read_annotations(path: Path) -> list[Annotation]:
     """
     table = columns.read_columns(path, ANNOTATIONS)
     if table.problems:
-        listing = "; ".join(f"{name}: got {found}, want {wanted}" for name, found, wanted in table.problems)
+        listing = "; ".join(map(str, table.problems[:10]))
         raise InputError(f"{path}: {listing}")
     return [_annotation(path, table, row) for row in range(table.n_rows)]
 

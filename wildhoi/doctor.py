@@ -8,9 +8,15 @@ from typing import Any
 
 from wildhoi import __version__
 from wildhoi.errors import WildhoiError
+from wildhoi.schema import BodyKind
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "smplx", "trimesh", "pykdtree", "libigl")
-BODIES = (("open", "neutral"), ("smplx", "neutral"), ("smplh", "male"), ("smplh", "female"))
+BODIES: tuple[tuple[BodyKind, str], ...] = (
+    ("open", "neutral"),
+    ("smplx", "neutral"),
+    ("smplh", "male"),
+    ("smplh", "female"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ def examine() -> list[Finding]:
         Finding("wildhoi", "ok", f"{__version__} on Python {platform.python_version()}, {platform.system()}"),
         *(_package(name) for name in PACKAGES),
         _device(),
-        *(_body(kind, gender) for kind, gender in BODIES),
+        *body_models(),
         *_data(),
     ]
 
@@ -54,7 +60,12 @@ def _device() -> Finding:
     return Finding("device", "ok", f"CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads; no GPU is needed")
 
 
-def _body(kind: str, gender: str) -> Finding:
+def body_models() -> list[Finding]:
+    """Look for every body model that data sets use."""
+    return [_body(kind, gender) for kind, gender in BODIES]
+
+
+def _body(kind: BodyKind, gender: str) -> Finding:
     from wildhoi.body import load_body
 
     what = "body: open" if kind == "open" else f"body: {kind} {gender}"

@@ -8,7 +8,7 @@ they have 3 numbers and matrices where they have 3 x 3.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -16,6 +16,8 @@ from jaxtyping import Float, Shaped
 from wildhoi.errors import InputError
 
 N_BETAS, N_BODY_JOINTS, N_HAND_JOINTS = 10, 21, 15
+
+BodyKind = Literal["open", "smplx", "smplh"]
 
 Vector3 = Float[np.ndarray, "3"]
 Matrix3 = Float[np.ndarray, "3 3"]

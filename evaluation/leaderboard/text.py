@@ -7,6 +7,8 @@ import unicodedata
 NOTHING = "-"
 SHOWN = 60  # characters of a foreign text in a table
 
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -15,16 +17,17 @@ LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
-    "-": "-{}",  # two in a row would become a dash
     "[": "{[}",  # after a line's end it would open an optional argument
     "]": "{]}",
     "*": "{*}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
     **{character: "\\" + character for character in "{}$&#%_"},
 }
 
 
 def clean(text: str) -> str:
-    """One printable line: white space becomes a space, and what could steer a terminal or reorder a line is replaced."""
+    """One printable line: white space becomes a space, what could steer a terminal or reorder text is replaced."""
     return " ".join("".join(map(_visible, text)).split())
 
 
@@ -63,10 +66,11 @@ def markdown(text: str) -> str:
 
 def latex(text: str) -> str:
     """Escape every character that TeX reads as a command."""
-    return "".join(LATEX.get(character, character) for character in text)
+    escaped = "".join(LATEX.get(character, character) for character in text)
+    return re.sub("-(?=-)", "-{}", escaped)  # two in a row would become a dash
 
 
 def spreadsheet(text: str) -> str:
     """Keep a spreadsheet from reading a text as a formula: one that starts like it gets an apostrophe in front."""
     line = clean(text)
-    return "'" + line if line.startswith(("=", "+", "-", "@")) else line
+    return "'" + line if line.startswith(FORMULA) else line

@@ -12,6 +12,7 @@ GENERAL_STEPS = 30  # of diffusion, everywhere but on head and hands
 STRAIN = 0.25  # relative change of an edge per unit of random betas; displacements beyond it are softened
 LIMIT = 2.0  # edges that stretch further are softened; below the promised bound, which holds on other poses
 ROUNDS = 60
+SHAPE_ROUNDS = 300
 STEPS = 3  # diffusion steps a round
 POSITION_SHARE = 0.3  # of a diffusion step that positions take
 RINGS = 3  # of neighbours softened along
@@ -28,10 +29,11 @@ def spread(weights: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 def soften_shapes(template: np.ndarray, directions: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Diffuse the displacements per beta where they would squeeze or stretch an edge too much; (10,V,3)."""
-    average, (a, b) = _neighbour_average(faces, len(template)), edges_of(faces).T
+    a, b = edges_of(faces).T
     length = np.linalg.norm(template[a] - template[b], axis=1)
+    average = _neighbour_average(faces, len(template), 1 / length)  # the ends of a short edge must agree most
     field = directions.transpose(1, 0, 2).reshape(len(template), -1)
-    for _ in range(ROUNDS):
+    for _ in range(SHAPE_ROUNDS):
         strained = np.linalg.norm(field[a] - field[b], axis=1) > STRAIN * length
         if not strained.any():
             break
@@ -85,7 +87,9 @@ def _around(vertices: np.ndarray, average: csr_matrix) -> np.ndarray:
     return amount
 
 
-def _neighbour_average(faces: np.ndarray, n_vertices: int) -> csr_matrix:
+def _neighbour_average(faces: np.ndarray, n_vertices: int, closeness: np.ndarray | float = 1.0) -> csr_matrix:
+    """Average over each vertex's neighbours, weighted by a closeness of each edge; (V,V)."""
     a, b = edges_of(faces).T
-    neighbours = csr_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), (n_vertices, n_vertices))
+    entries = np.tile(np.broadcast_to(closeness, len(a)), 2)
+    neighbours = csr_matrix((entries, (np.r_[a, b], np.r_[b, a])), (n_vertices, n_vertices))
     return csr_matrix(neighbours.multiply(1 / neighbours.sum(1)))

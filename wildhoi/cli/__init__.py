@@ -11,6 +11,7 @@ from wildhoi import __version__
 from wildhoi.cli import body, data, leaderboard, submission
 from wildhoi.cli.shared import Data, Json, Objects, Progress, Workers, names, say, say_defects, show, show_json
 from wildhoi.errors import WildhoiError
+from wildhoi.schema import BodyKind
 
 app = typer.Typer(
     help="Benchmark of monocular human-object 3D reconstruction: convert data, score submissions, compare.",
@@ -55,7 +56,6 @@ def demo(
     from tempfile import TemporaryDirectory
 
     from evaluation.leaderboard import leaderboard
-
     from wildhoi.workflows import demo as run_demo
 
     with TemporaryDirectory(prefix="wildhoi-demo-") as temporary, Progress() as progress:
@@ -72,7 +72,9 @@ def evaluate(
     submission: Annotated[Path, typer.Argument(help="A folder with submission.yaml and predictions.parquet.")],
     data: Data = None,
     protocol: Annotated[str | None, typer.Option(help="Its id, or a .toml file; default: the data set's.")] = None,
-    body: Annotated[str | None, typer.Option(help="Body model: smplx, smplh or open (unofficial elsewhere).")] = None,
+    body: Annotated[
+        BodyKind | None, typer.Option(help="Body model: smplx, smplh or open (unofficial elsewhere).")
+    ] = None,
     objects: Objects = "",
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a submission that misses images.")] = False,
     workers: Workers = 1,
@@ -81,11 +83,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a submission: prints a table, writes scores.json and per_image.parquet."""
-    from evaluation.report import score_report
-
     from evaluation.evaluate import Options, write_scores
     from evaluation.evaluate import evaluate as score
     from evaluation.protocol import load_protocol, protocol_for
+    from evaluation.report import score_report
     from wildhoi.dataset import find_data
     from wildhoi.submission.folder import read_submission
 

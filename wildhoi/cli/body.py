@@ -13,9 +13,9 @@ app = typer.Typer(help="Body models: what is found, and clean copies of licensed
 @app.command("info")
 def info(as_json: Json = False) -> None:
     """List the body models: found where, with which hash; or where to get them."""
-    from wildhoi.doctor import BODIES, _body
+    from wildhoi.doctor import body_models
 
-    findings = [_body(kind, gender) for kind, gender in BODIES]
+    findings = body_models()
     if as_json:
         return show_json([finding.to_dict() for finding in findings])
     for finding in findings:

@@ -63,7 +63,6 @@ def _show_defects(path: Path, checked: Submission | None, defects: Sequence[Defe
     from rich.markup import escape
     from rich.table import Table
 
-
     if defects:
         table = Table("", "code", "row", "image_id", "found", "expected", "hint", box=None, pad_edge=False)
         colour = {"error": "red", "warning": "yellow"}
@@ -72,7 +71,7 @@ def _show_defects(path: Path, checked: Submission | None, defects: Sequence[Defe
             row = "" if d.row is None else str(d.row)
             table.add_row(mark, *map(escape, (d.code, row, d.image_id or "", d.found, d.expected, d.hint)))
         show(table)
-    if errors(defects):
+    if checked is None or errors(defects):
         return say(f"{path}: {len(errors(defects))} errors, {len(defects) - len(errors(defects))} warnings: not valid")
     say(f"{path}: valid, {len(checked.rows)} rows" + (f", {len(defects)} warnings" if defects else ""))
 

@@ -74,7 +74,7 @@ def _parse(content: dict[Any, Any]) -> tuple[Manifest | None, list[Defect]]:
         for key in content
         if key not in names
     ]
-    values = {name: content[name] for name in names if content.get(name) is not None}
+    values: dict[str, Any] = {name: content[name] for name in names if content.get(name) is not None}
     defects += [
         Defect("manifest-field-missing", f"no {name}", name, HINT)
         for name in REQUIRED
@@ -87,7 +87,7 @@ def _parse(content: dict[Any, Any]) -> tuple[Manifest | None, list[Defect]]:
         elif name in CHOICES and value not in CHOICES[name]:
             allowed = " or ".join(map(str, CHOICES[name]))
             defects.append(Defect("manifest-field-value", f"{name}: {value!r}", allowed, HINT))
-        elif name == "inputs" and not all(isinstance(item, str) for item in list(value)):
+        elif name == "inputs" and not all(isinstance(item, str) for item in values["inputs"]):
             defects.append(
                 Defect("manifest-field-type", "inputs with something that is no text", "a list of names", HINT)
             )

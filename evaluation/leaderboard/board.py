@@ -1,0 +1,88 @@
+"""`wildhoi leaderboard`: scored submissions and published results as tables, in every format."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import RenderableType
+
+from evaluation.leaderboard.data import csv_document, json_document
+from evaluation.leaderboard.documents import latex_document, markdown_document
+from evaluation.leaderboard.entries import Entry, collect, reported_rows
+from evaluation.leaderboard.sheet import Sheet, exclusions, make_sheet
+from evaluation.leaderboard.tables import LeaderboardTable, Statistic, tables
+from evaluation.leaderboard.terminal import terminal_view
+from wildhoi.files import write_text
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Tables of comparable results, and what stands in none: unofficial scores and files that are no scores."""
+
+    tables: tuple[LeaderboardTable, ...]
+    unofficial: tuple[Entry, ...]
+    unreadable: tuple[str, ...]
+    statistic: Statistic
+    per_object: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found and stands in no table, with the reason, a line each."""
+        return exclusions(self.unofficial, self.unreadable)
+
+    def to_markdown(self) -> str:
+        """Pipe tables, the best of a column in bold."""
+        return markdown_document(self._sheets(), self.notes)
+
+    def to_latex(self) -> str:
+        """Tables for a paper, with booktabs."""
+        return latex_document(self._sheets(), self.notes)
+
+    def to_csv(self) -> str:
+        """All rows in one file at full precision, the first columns naming their table."""
+        return csv_document(self.tables, per_object=self.per_object)
+
+    def to_json(self) -> str:
+        """Everything at full precision, with intervals and numbers per object."""
+        return json_document(self.tables, self.unofficial, self.unreadable, self.statistic)
+
+    def to_rich(self) -> RenderableType:
+        """A view for the terminal."""
+        return terminal_view(self.tables, self.notes, per_object=self.per_object)
+
+    def _sheets(self) -> list[Sheet]:
+        return [make_sheet(table, per_object=self.per_object) for table in self.tables]
+
+
+def leaderboard(folder: Path | None, *, per_object: bool = False, statistic: Statistic = "mean") -> Leaderboard:
+    """Make the leaderboard of a folder of scored submissions and the published results.
+
+    Args:
+        folder: searched for scores.json at any depth; None for the published results alone.
+        per_object: a row per method and metric with a column per object, as the paper's table has it.
+        statistic: over images; published results have means only.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    entries, unreadable = ([], []) if folder is None else collect(folder)
+    return Leaderboard(
+        tuple(tables([*entries, *reported_rows()], statistic)),
+        tuple(entry for entry in entries if not entry.official),
+        tuple(unreadable),
+        statistic,
+        per_object,
+    )
+
+
+def build(folder: Path, out: Path, *, per_object: bool = False, statistic: Statistic = "mean") -> list[Path]:
+    """Write LEADERBOARD.md, leaderboard.csv, leaderboard.tex and leaderboard.json into a folder, each atomically."""
+    board = leaderboard(folder, per_object=per_object, statistic=statistic)
+    texts = {
+        "LEADERBOARD.md": board.to_markdown(),
+        "leaderboard.csv": board.to_csv(),
+        "leaderboard.tex": board.to_latex(),
+        "leaderboard.json": board.to_json(),
+    }
+    for name, text in texts.items():
+        write_text(out / name, text)
+    return [out / name for name in texts]

@@ -1,0 +1,95 @@
+"""Leaderboards in the terminal, for 100 columns."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from evaluation.leaderboard.sheet import Cell, cell, header, images, notes, origin, stacked_header
+from evaluation.leaderboard.tables import OVERALL, LeaderboardTable
+from evaluation.leaderboard.text import NOTHING, clean, short
+
+BEST = "bold green"
+BLOCK = 9  # columns of numbers side by side; more objects go into further blocks
+
+
+def terminal_view(
+    tables: Sequence[LeaderboardTable], exclusions: Sequence[str], *, per_object: bool = False
+) -> RenderableType:
+    """Every table under its heading, and below what stands in none."""
+    parts: list[RenderableType] = []
+    for table in tables:
+        parts += [_heading(table), *(_object_blocks(table) if per_object else [_metric_table(table)])]
+        parts += [_bullets(notes(table), "dim"), Text()]
+    if exclusions:
+        parts += [_bullets(exclusions, "yellow"), Text()]
+    return Group(*parts)
+
+
+def _heading(table: LeaderboardTable) -> Text:
+    text = Text.assemble((clean(table.title), "bold"), "\n", (origin(table), "dim"))
+    if table.apart:
+        text.append(f"\nSet apart: {table.apart}.", "yellow")
+    return text
+
+
+def _bullets(lines: Sequence[str], style: str) -> RenderableType:
+    return Group(*(Padding(Text(line, style), (0, 0, 0, 1)) for line in lines))
+
+
+def _empty_table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+
+
+def _metric_table(table: LeaderboardTable) -> Table:
+    grid = _empty_table()
+    grid.add_column("Method", overflow="fold", min_width=12)
+    grid.add_column("Super-\nvision", overflow="fold")
+    for metric in table.metrics:
+        grid.add_column(stacked_header(metric), justify="right", no_wrap=True)
+    grid.add_column("Images", justify="right", no_wrap=True)
+    grid.add_column("Source", overflow="fold", min_width=12)
+    for row in table.rows:
+        coverage = row.entry.overall.coverage
+        incomplete = coverage is not None and not coverage.complete
+        grid.add_row(
+            Text(row.name),
+            Text(short(row.entry.supervision) or NOTHING),
+            *(_text(cell(row, OVERALL, metric, table)) for metric in table.metrics),
+            Text(images(coverage), "yellow" if incomplete else ""),
+            Text(row.entry.source, "dim" if row.entry.reported else ""),
+        )
+    return grid
+
+
+def _text(cell: Cell) -> Text:
+    return Text(cell.text, BEST if cell.best else "")
+
+
+def _object_blocks(table: LeaderboardTable) -> list[Table]:
+    """A section per metric, so that the methods stand below each other."""
+    scopes = (*table.objects, OVERALL)
+    return [_object_block(table, scopes[start : start + BLOCK]) for start in range(0, len(scopes), BLOCK)]
+
+
+def _object_block(table: LeaderboardTable, scopes: Sequence[str]) -> Table:
+    grid = _empty_table()
+    grid.padding = (0, 0)
+    grid.add_column("", overflow="fold", min_width=16)
+    for scope in scopes:
+        grid.add_column(Text(short(scope) or "overall"), justify="right", overflow="fold")
+    for metric in table.metrics:
+        grid.add_row(Text(header(metric), "bold cyan"))
+        for row in table.rows:
+            name = Text.assemble("  ", row.name, (" *" if row.entry.reported else "", "dim"))
+            grid.add_row(name, *(_text(cell(row, scope, metric, table)) for scope in scopes))
+        grid.add_section()
+    measured = [row for row in table.rows if not row.entry.reported]
+    if measured:
+        grid.add_row(Text("Images", "bold cyan"))
+    for row in measured:
+        grid.add_row(Text(f"  {row.name}"), *(Text(images(row.group(scope).coverage)) for scope in scopes))
+    return grid
