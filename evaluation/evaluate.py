@@ -63,7 +63,7 @@ def evaluate(
     if protocol.stream != STREAM:
         raise InputError(f"protocol {protocol.id} asks for stream {protocol.stream!r}, this version has {STREAM!r}")
     every = load_annotations(data, submission.manifest.split)
-    defects = check_against(submission, data, every)
+    defects = check_against(submission.manifest, [row.image_id for row in submission.rows], data, every)
     if options.strict:
         defects += [
             Defect("incomplete", d.found, d.expected, "drop --strict to count them as failed")

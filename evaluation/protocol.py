@@ -105,7 +105,7 @@ def _parse(path: Path, raw: dict[str, Any]) -> Protocol:
         if raw[name] not in allowed:
             raise InputError(f"{path}: {name} is {raw[name]!r}, want one of {', '.join(allowed)}")
     recalls = {
-        name: Recall(entry["metric"], tuple(entry["thresholds"]), entry["unit"])
+        name: Recall(entry["metric"], tuple(map(float, entry["thresholds"])), entry["unit"])
         for name, entry in raw.pop("recalls").items()
     }
     tuples = {name: tuple(raw[name]) for name in ("datasets", "metrics", "headline")}

@@ -356,6 +356,14 @@ def test_lost_poses_become_failures_only_when_asked(fixtures_dir, tmp_path):
         read_results(tmp_path / "body.pkl", nan_as_failed=True)
 
 
+def test_a_blown_up_translation_is_refused(fixtures_dir, tmp_path):
+    content = load_pickle(fixtures_dir / "hostile/control_results.pkl")
+    content[2]["obj_rel_trans"] = np.full(3, 1e9)
+    (tmp_path / "far.pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(DefectError, match=r"too-large: got obj_rel_trans beyond 1e\+06"):
+        read_results(tmp_path / "far.pkl")
+
+
 def test_forms_that_the_release_varies_are_the_same_row(fixtures_dir, tmp_path):
     content = load_pickle(fixtures_dir / "hostile/control_results.pkl")
     row = dict(content[0])

@@ -266,6 +266,26 @@ def test_structures_without_end_are_refused():
     assert "deep" in refusal(b"\x80\x02" + grown)
 
 
+def test_arrays_in_the_place_of_other_arguments_are_refused():
+    array = (
+        b"cnumpy._core.numeric\n_frombuffer\n(C\x10"
+        + b"0" * 16
+        + b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tRK\x02\x85U\x01CtRq\x07"
+    )
+    calls = [
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nh\x07U\x01btR.",
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85h\x07tR.",
+        b"cnumpy\ndtype\n(U\x02f8h\x07h\x07tR.",
+        b"cnumpy._core.numeric\n_frombuffer\n(h\x07h\x07h\x07h\x07tR.",
+        b"c_codecs\nencode\n(h\x07h\x07tR.",
+        b"h\x07(h\x07h\x07h\x07h\x07h\x07tb.",
+        b"cnumpy\ndtype\n(U\x02f8K\x00K\x01tR(h\x07U\x01<h\x07NNNNNtb.",
+    ]
+    for call in calls:
+        assert "pickle holds" in refusal(b"\x80\x04" + array + b"0" + call)
+        assert "pickle holds" in refusal(b"\x80\x04" + array + b"0" + call, torch_tensors=True)
+
+
 def test_frames_and_ends_must_be_honest():
     body = b"]N" + b"a."
     assert loads(b"\x80\x04\x95" + struct.pack("<Q", len(body)) + body) == [None]

@@ -3,9 +3,12 @@
 Usage: python tools/build_open_body.py [DESTINATION]        (needs numpy and scipy; about two minutes)
 """
 
+import os
 import sys
 from hashlib import sha256
 from pathlib import Path
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")  # sums in one order: same bytes
 
 from open_body.build import build, save
 from open_body.stretch import edge_stretches, summary

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from wildhoi.rendering import picture, project  # noqa: E402
 from wildhoi.templates import SHIPPED, load_template  # noqa: E402
 
-WIDTH, HEIGHT, CAPTION = 352, 276, 32
+WIDTH, HEIGHT, CAPTION = 340, 266, 32
 FINE = 2
 """Pixels drawn along each side of one shown, besides the renderer's own averaging."""
 BACKGROUND, INK = (238, 239, 241), (70, 74, 80)

@@ -30,7 +30,8 @@ CAMERA: dict[str, Shape] = {
 }
 ROTATIONS = ("object_rotation", "camera_rotation")
 
-MAX_ROWS = 2_000_000
+MAX_ROWS = 500_000
+MAX_VALUES = 200 * MAX_ROWS  # of all columns read: run lengths can claim any number in a few bytes
 MAX_BYTES = 4 * 2**30
 
 
@@ -114,7 +115,7 @@ def read_columns(path: Path, layout: Layout) -> Columns:
         InputError: the file is absent, not Parquet, truncated, or larger than the limits.
     """
     known = (*layout.texts, *layout.optional_texts, *layout.all_numbers)
-    table = _read_parquet(path, known)
+    table = _read_parquet(path, known, (*layout.texts, *layout.optional_texts))
     problems: list[Problem] = []
     texts: dict[str, list[str | None]] = {}
     numbers, present = {}, {}
@@ -136,15 +137,13 @@ def read_columns(path: Path, layout: Layout) -> Columns:
 
 
 def _column(table: pa.Table, name: str, *, required: bool) -> Any:
-    """The one column of a name, plain: dictionaries and views, which other writers use, are unpacked."""
+    """The one column of a name; list views, which other writers use, become lists."""
     found = table.schema.get_all_field_indices(name)
     if len(found) > 1 or (required and not found):
         raise InputError("absent" if not found else f"{len(found)} columns of that name")
     if not found:
         return None
     column = table.column(found[0])
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if pa.types.is_list_view(column.type) or pa.types.is_large_list_view(column.type):
         column = column.cast(pa.large_list(column.type.value_type))
     return column.combine_chunks()
@@ -153,6 +152,9 @@ def _column(table: pa.Table, name: str, *, required: bool) -> Any:
 def _texts(column: pa.Array) -> list[str | None]:
     """A text column; one without any value may have any type, because writers have none to infer it from."""
     kind = column.type
+    if pa.types.is_dictionary(kind):
+        values = _texts(column.dictionary)
+        return [None if index is None else values[index] for index in column.indices.to_pylist()]
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return list(column.to_pylist())
     if _is_void(column):
@@ -175,18 +177,17 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _read_parquet(path: Path, wanted: Sequence[str]) -> pa.Table:
+def _read_parquet(path: Path, wanted: Sequence[str], texts: Sequence[str]) -> pa.Table:
+    """Read the wanted columns; texts stay dictionaries, so that one long text in every row takes its length once."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        with pq.ParquetFile(path, thrift_string_size_limit=2**26, thrift_container_size_limit=2**22) as file:
-            rows = file.metadata.num_rows
-            size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-            if rows > MAX_ROWS or size > MAX_BYTES:
-                raise InputError(
-                    f"{path}: {rows} rows, {size} bytes unpacked; at most {MAX_ROWS} and {MAX_BYTES} are read"
-                )
-            names = file.schema_arrow.names
+        limits = {"thrift_string_size_limit": 2**26, "thrift_container_size_limit": 2**22}
+        with pq.ParquetFile(path, **limits) as file:
+            metadata, names = file.metadata, file.schema_arrow.names
+        _check_size(path, metadata, wanted)
+        packed = [name for name in texts if name in names]
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=packed) as file:
             table = file.read(columns=[name for name in wanted if name in names])
             for name in names:
                 if name not in table.schema.names:  # an extra column is named, never read
@@ -197,6 +198,17 @@ def _read_parquet(path: Path, wanted: Sequence[str]) -> pa.Table:
         raise InputError(
             f"{path}: not a readable Parquet file ({reason}); write it again with `wildhoi submission`"
         ) from None
+
+
+def _check_size(path: Path, metadata: Any, wanted: Sequence[str]) -> None:
+    """Refuse a file that says it unpacks to more than the limits."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    chunks = [group.column(j) for group in groups for j in range(metadata.num_columns)]
+    values = sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted)
+    size = sum(group.total_byte_size for group in groups)
+    if metadata.num_rows > MAX_ROWS or values > MAX_VALUES or size > MAX_BYTES:
+        got = f"{metadata.num_rows} rows, {values} values, {size} bytes unpacked"
+        raise InputError(f"{path}: {got}; at most {MAX_ROWS}, {MAX_VALUES} and {MAX_BYTES} are read")
 
 
 def _wrong_lengths(column: pa.Array, size: int) -> dict[int, int]:

@@ -20,6 +20,7 @@ from wildhoi.objects import find_category
 from wildhoi.schema import Annotation, Camera, ObjectPose
 
 SPLITS = ("train", "test")
+IDENTITY = "dataset.json"
 BODY_MODELS = ("smplx", "smplh", "open")
 ROTATION_TOLERANCE = 1e-3
 SHIPPED = {"open-sample": Path(__file__).parent / "assets" / "sample"}
@@ -65,10 +66,12 @@ def find_data(name: str | Path) -> DataFolder:
         *([SHIPPED[str(name)]] if str(name) in SHIPPED else []),
     ]
     for place in places:
-        if place.is_dir():
+        if (place / IDENTITY).is_file():
             return open_folder(place)
+    if os.sep in str(name) and Path(name).is_dir():
+        raise InputError(f"{name}: has no {IDENTITY}, so it is no data folder; `wildhoi data convert` makes one")
     raise MissingAssetError(
-        f"data set {str(name)!r} is not at hand: it is no folder, $WILDHOI_DATA is {root or 'not set'}, and "
+        f"data set {str(name)!r} is not at hand: it is no data folder, $WILDHOI_DATA is {root or 'not set'}, and "
         f"{', '.join(SHIPPED)} is what ships; convert your copy of a raw release with `wildhoi data convert`"
     )
 
@@ -79,14 +82,14 @@ def open_folder(path: Path) -> DataFolder:
     Raises:
         InputError: `dataset.json` or `checksums.json` is absent or invalid.
     """
-    identity = read_json(path / "dataset.json")
+    identity = read_json(path / IDENTITY)
     if not isinstance(identity, dict) or not isinstance(identity.get("name"), str):
-        raise InputError(f"{path / 'dataset.json'}: want an object with the fields name and body_model")
+        raise InputError(f"{path / IDENTITY}: want an object with the fields name and body_model")
     if identity.get("body_model") not in BODY_MODELS:
-        raise InputError(
-            f"{path / 'dataset.json'}: body_model is {identity.get('body_model')!r}, want one of {BODY_MODELS}"
-        )
+        raise InputError(f"{path / IDENTITY}: body_model is {identity.get('body_model')!r}, want one of {BODY_MODELS}")
     checksums = read_json(path / "checksums.json")
+    if not isinstance(checksums, dict) or not all(isinstance(value, str) for value in checksums.values()):
+        raise InputError(f"{path / 'checksums.json'}: want an object of file names and their hashes")
     return DataFolder(path, identity["name"], identity["body_model"], _revision(checksums))
 
 
@@ -96,7 +99,7 @@ def _revision(checksums: dict[str, str]) -> str:
 
 def seal_folder(path: Path, *, name: str, body_model: str) -> DataFolder:
     """Write `dataset.json` and `checksums.json` of a finished data folder, in that order, and open it."""
-    write_text(path / "dataset.json", canonical_json({"name": name, "body_model": body_model}) + "\n")
+    write_text(path / IDENTITY, canonical_json({"name": name, "body_model": body_model}) + "\n")
     files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
     hashes = {
         p.relative_to(path).as_posix(): sha256_file(p) for p in files if p.name not in ("checksums.json", "README.md")

@@ -69,6 +69,7 @@ class Entry:
     source: str
     protocol: str
     title: str
+    caveat: str
     dataset: str
     split: str
     headline: tuple[str, ...]
@@ -143,6 +144,7 @@ def _measured(scores: Mapping[str, Any], name: str) -> Entry:
         source="measured",
         protocol=_text(protocol["id"]),
         title=_text(protocol["title"]),
+        caveat=_text(protocol["caveat"]),
         dataset=_text(dataset["name"]),
         split=_text(dataset["split"]),
         headline=headline,
@@ -222,6 +224,7 @@ def _reported(block: Mapping[str, Any], row: Mapping[str, Any]) -> Entry:
         source=f"reported: {block['source']}",
         protocol=protocol.id,
         title=protocol.title,
+        caveat=protocol.caveat,
         dataset=block["dataset"],
         split=block["split"],
         headline=protocol.headline,

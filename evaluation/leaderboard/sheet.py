@@ -110,9 +110,10 @@ def notes(table: LeaderboardTable) -> tuple[str, ...]:
         lines.append("Images: scored of annotated; a row with unscored images is not compared for the best.")
     if any(entry.reported for entry in entries):
         said = "" if table.statistic == "mean" else " and give means only"
-        lines.append(f"Reported rows are copied from the source named, not measured here{said}.")
+        lines.append(f"Reported rows are copied from the source named, taken to be of every image{said}.")
     if len({entry.body for entry in entries if entry.body is not None}) > 1:
         lines.append("The measured rows were scored with different body files: see `body` in their score files.")
+    lines += [f"Caveat: {clean(caveat)}." for caveat in dict.fromkeys(entry.caveat for entry in entries) if caveat]
     return tuple(lines)
 
 

@@ -23,7 +23,8 @@ def terminal_view(
     parts: list[RenderableType] = []
     for table in tables:
         parts += [_heading(table), *(_object_blocks(table) if per_object else [_metric_table(table)])]
-        parts += [_bullets(notes(table), "dim"), Text()]
+        legend = ("Reported rows carry a *.",) if per_object else ()
+        parts += [_bullets((*notes(table), *legend), "dim"), Text()]
     if exclusions:
         parts += [_bullets(exclusions, "yellow"), Text()]
     return Group(*parts)
@@ -37,7 +38,11 @@ def _heading(table: LeaderboardTable) -> Text:
 
 
 def _bullets(lines: Sequence[str], style: str) -> RenderableType:
-    return Group(*(Padding(Text(line, style), (0, 0, 0, 1)) for line in lines))
+    return Group(*(_indented(Text(line, style), 1) for line in lines))
+
+
+def _indented(text: Text, by: int = 2) -> Padding:
+    return Padding(text, (0, 0, 0, by))
 
 
 def _empty_table() -> Table:
@@ -46,12 +51,13 @@ def _empty_table() -> Table:
 
 def _metric_table(table: LeaderboardTable) -> Table:
     grid = _empty_table()
+    reported = any(row.entry.reported for row in table.rows)
     grid.add_column("Method", overflow="fold", min_width=12)
     grid.add_column("Super-\nvision", overflow="fold")
     for metric in table.metrics:
         grid.add_column(stacked_header(metric), justify="right", no_wrap=True)
     grid.add_column("Images", justify="right", no_wrap=True)
-    grid.add_column("Source", overflow="fold", min_width=12)
+    grid.add_column("Source", overflow="fold", min_width=19 if reported else 8)
     for row in table.rows:
         coverage = row.entry.overall.coverage
         incomplete = coverage is not None and not coverage.complete
@@ -84,12 +90,12 @@ def _object_block(table: LeaderboardTable, scopes: Sequence[str]) -> Table:
     for metric in table.metrics:
         grid.add_row(Text(header(metric), "bold cyan"))
         for row in table.rows:
-            name = Text.assemble("  ", row.name, (" *" if row.entry.reported else "", "dim"))
-            grid.add_row(name, *(_text(cell(row, scope, metric, table)) for scope in scopes))
+            name = Text.assemble(row.name, (" *" if row.entry.reported else "", "dim"))
+            grid.add_row(_indented(name), *(_text(cell(row, scope, metric, table)) for scope in scopes))
         grid.add_section()
     measured = [row for row in table.rows if not row.entry.reported]
     if measured:
         grid.add_row(Text("Images", "bold cyan"))
     for row in measured:
-        grid.add_row(Text(f"  {row.name}"), *(Text(images(row.group(scope).coverage)) for scope in scopes))
+        grid.add_row(_indented(Text(row.name)), *(Text(images(row.group(scope).coverage)) for scope in scopes))
     return grid

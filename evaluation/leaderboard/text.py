@@ -60,7 +60,7 @@ def markdown(text: str) -> str:
 
     A bar is written as an entity, because not every renderer splits a table's row by the same rule.
     """
-    escaped = re.sub(r"([\\`*_\[\]<>#&~$!:@{}])", r"\\\1", text).replace("|", "&#124;")
+    escaped = re.sub(r"([\\`*_\[\]<>#&~$!{}]|:(?=//))", r"\\\1", text).replace("|", "&#124;")
     return re.sub(r"(?i)\bwww\.", lambda match: match[0][:-1] + r"\.", escaped)
 
 

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from open_body.decimate import Decimation
-from open_body.landmarks import fit_regressor, landmark_vertices
-from open_body.makehuman import assets_folder, read_figure
-from open_body.shapes import Bodies, ShapeSpace, fit_shape_space, read_expressions
-from open_body.skeleton import FINGERS, N_VERTICES, PARENTS, SLOTS
-from open_body.skinning import soften_shapes, soften_stretch, spread
-from open_body.stretch import Body
+from .decimate import Decimation
+from .landmarks import fit_regressor, landmark_vertices
+from .makehuman import assets_folder, read_figure
+from .shapes import Bodies, ShapeSpace, fit_shape_space, read_expressions
+from .skeleton import FINGERS, N_VERTICES, PARENTS, SLOTS
+from .skinning import soften, spread
+from .stretch import Body
 
 # A relaxed hand: flexion of the three phalanges, radians; the left hand turns about -z, the right about +z.
 CURL = {
@@ -44,14 +44,14 @@ def build() -> Built:
     space, weights, faces = _subset(space, order), weights[order], renumbered[faces]
     body = Body(
         template=space.template,
-        directions=soften_shapes(space.template, space.directions, faces),
+        directions=space.directions,
         regressor=fit_regressor(space, weights),
         weights=weights,
         faces=faces,
         hand_mean=_hand_mean(),
     )
     expressions = read_expressions(root, len(figure.vertices))[:, used][:, order]
-    return Built(soften_stretch(body), expressions)
+    return Built(soften(body), expressions)
 
 
 def save(built: Built, path: Path) -> None:

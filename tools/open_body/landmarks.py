@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.optimize import nnls
 
-from open_body.makehuman import Figure
-from open_body.shapes import ShapeSpace
-from open_body.skeleton import FINGERS, JOINT, PARENTS, SIDES
+from .makehuman import Figure
+from .shapes import ShapeSpace
+from .skeleton import FINGERS, JOINT, PARENTS, SIDES
 
 CANDIDATES = 240  # vertices a joint may be regressed from
 FITTED_SHAPES = 24

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from open_body.skeleton import JOINT, SIDES, joint_markers, joint_of_bone, tip_markers
+from .skeleton import JOINT, SIDES, joint_markers, joint_of_bone, tip_markers
 
 DECIMETRE = 0.1  # MakeHuman's unit in metres
 NIPPLES = (range(1778, 1794), range(8450, 8466))  # vertex ranges of the base mesh

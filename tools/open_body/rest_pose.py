@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from open_body.makehuman import Figure
-from open_body.skeleton import JOINT, NAMES, PARENTS
+from .makehuman import Figure
+from .skeleton import JOINT, NAMES, PARENTS
 
 ANKLE_X = 0.115  # metres from the middle plane, so the feet stand 23 cm apart
 FINGER_SPREAD = 0.35  # share of the fingers' forward spread that is kept

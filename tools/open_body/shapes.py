@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from open_body.makehuman import DECIMETRE, Figure, read_target
-from open_body.rest_pose import to_rest_pose
+from .makehuman import DECIMETRE, Figure, read_target
+from .rest_pose import to_rest_pose
 
 SAMPLES = 320
 GENDERS = ("male", "female")
@@ -122,5 +123,5 @@ def _hat(x: float) -> dict[str, float]:
     return {"min": max(0.0, 1 - 2 * x), "average": 1 - abs(2 * x - 1), "max": max(0.0, 2 * x - 1)}
 
 
-def _within_unit(x: np.ndarray) -> np.ndarray:
+def _within_unit(x: ArrayLike) -> np.ndarray:
     return np.clip(x, 0.02, 0.98)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from open_body.skeleton import JOINT, NAMES
-from open_body.stretch import Body, edge_stretches, edges_of
+from .skeleton import JOINT, NAMES
+from .stretch import Body, edge_stretches, edges_of
 
 GENERAL_STEPS = 30  # of diffusion, everywhere but on head and hands
-STRAIN = 0.25  # relative change of an edge per unit of random betas; displacements beyond it are softened
+STRAIN = 0.16  # relative change of an edge per unit of random betas; displacements beyond it are softened
 LIMIT = 2.0  # edges that stretch further are softened; below the promised bound, which holds on other poses
 ROUNDS = 60
 SHAPE_ROUNDS = 300
@@ -27,18 +27,23 @@ def spread(weights: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return _diffuse(weights, _neighbour_average(faces, len(weights)), 1 - crisp, GENERAL_STEPS)
 
 
-def soften_shapes(template: np.ndarray, directions: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Diffuse the displacements per beta where they would squeeze or stretch an edge too much; (10,V,3)."""
-    a, b = edges_of(faces).T
+def soften(body: Body) -> Body:
+    """Soften shapes, then whatever stretches over poses, then shapes again on the relaxed positions."""
+    return soften_shapes(soften_stretch(soften_shapes(body)))
+
+
+def soften_shapes(body: Body) -> Body:
+    """Diffuse the displacements per beta where they would squeeze or stretch an edge beyond `STRAIN`."""
+    template, (a, b) = body.template, edges_of(body.faces).T
     length = np.linalg.norm(template[a] - template[b], axis=1)
-    average = _neighbour_average(faces, len(template), 1 / length)  # the ends of a short edge must agree most
-    field = directions.transpose(1, 0, 2).reshape(len(template), -1)
+    average = _neighbour_average(body.faces, len(template), 1 / length)  # the ends of a short edge must agree most
+    field = body.directions.transpose(1, 0, 2).reshape(len(template), -1)
     for _ in range(SHAPE_ROUNDS):
         strained = np.linalg.norm(field[a] - field[b], axis=1) > STRAIN * length
         if not strained.any():
             break
         field = _diffuse(field, average, _around(np.r_[a[strained], b[strained]], average), STEPS)
-    return field.reshape(len(template), -1, 3).transpose(1, 0, 2)
+    return replace(body, directions=field.reshape(len(template), -1, 3).transpose(1, 0, 2))
 
 
 def soften_stretch(body: Body) -> Body:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from open_body.skeleton import PARENTS
+from .skeleton import PARENTS
 
 BODY_JOINTS = slice(1, 22)
 

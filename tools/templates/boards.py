@@ -23,7 +23,7 @@ def skateboard() -> Template:
     return Template(
         meshes={"template": [_deck(), *front, *back]},
         keypoints=[
-            Keypoint(name, "deck", (side * float(_half_width(np.array(z))), _middle(z), z))
+            Keypoint(name, "deck", (side * float(_half_width(np.array(float(z)))), _middle(z), z))
             for name, (side, z) in zip(names, outline, strict=True)
         ],
         contact={
@@ -59,7 +59,7 @@ def _rows() -> Float[np.ndarray, "n"]:
 
 def _middle(z: float) -> float:
     """Height of the rim at position z, halfway between top and bottom."""
-    return DECK_TOP - DECK_THICKNESS / 2 + float(_lift(np.array(z)))
+    return DECK_TOP - DECK_THICKNESS / 2 + float(_lift(np.array(float(z))))
 
 
 def _deck() -> Part:

@@ -44,13 +44,10 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Check a submission and list every defect at once; exit code 2 if there is an error."""
-    from wildhoi.dataset import find_data, load_annotations
-    from wildhoi.submission.folder import check_against, check_submission
+    from wildhoi.dataset import find_data
+    from wildhoi.submission.folder import check_submission
 
-    checked, defects = check_submission(submission)
-    if checked is not None and data is not None:
-        source = find_data(data)
-        defects = [*defects, *check_against(checked, source, load_annotations(source, checked.manifest.split))]
+    checked, defects = check_submission(submission, find_data(data) if data else None)
     if as_json:
         show_json({"valid": not errors(defects), "defects": [defect.to_dict() for defect in defects]})
     else:

@@ -6,11 +6,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from wildhoi.convert.pickle_arrays import Budget, Dtype, Global, Handler, Name, Refusal, clip, set_array_state
 
 MAX_LINE = 2**20
 MAX_PLACES = 4
+# What checks of a hostile argument can raise before they refuse it: an array compared with a number, and the like
+MISFITS = (TypeError, ValueError, OverflowError, AttributeError, LookupError)
 RECONSTRUCTORS = (("copy_reg", "_reconstructor"), ("copyreg", "_reconstructor"))
 OBJECTS = (("__builtin__", "object"), ("builtins", "object"))
 
@@ -148,7 +151,7 @@ class Machine:
             raise Refusal(f"a call of {clip('.'.join(name))}")
         try:
             return handler(*arguments)
-        except TypeError:
+        except MISFITS:
             raise Refusal(f"a call of {clip('.'.join(name))} with other arguments than expected") from None
 
     def make_new(self, function: Any, arguments: Any) -> Any:
@@ -160,14 +163,21 @@ class Machine:
     def build(self, state: Any) -> None:
         """Give the top of the stack its state: an array, a data type or an instance of the caller's own classes."""
         target = self.stack[-1] if self.stack else None
-        if type(target) is np.ndarray:
-            set_array_state(target, state, self.budget)
-        elif isinstance(target, Dtype):
-            target.set_state(state)
+        if type(target) is np.ndarray or isinstance(target, Dtype):
+            self._set_numpy_state(target, state)
         elif id(target) in self.instances:
             _set_instance_state(target, state)
         else:
             raise Refusal(f"a state for a {type(target).__name__}")
+
+    def _set_numpy_state(self, target: Shaped[np.ndarray, "..."] | Dtype, state: Any) -> None:
+        try:
+            if isinstance(target, Dtype):
+                target.set_state(state)
+            else:
+                set_array_state(target, state, self.budget)
+        except MISFITS:
+            raise Refusal("a numpy array with an unusual state") from None
 
     def set_items(self, target: dict[Any, Any], items: list[Any]) -> None:
         """Add keys and values in turn; keys are strings or integers, whose hashes a file cannot make collide."""
@@ -204,7 +214,7 @@ class Machine:
             raise Refusal(f"an instance of {clip(f'{function.module}.{function.name}')}")
         try:
             instance = factory(*arguments)
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        except MISFITS as error:
             raise Refusal(f"a {clip(function.name)} that cannot be made ({error})") from None
         self.instances[id(instance)] = instance
         return instance
@@ -216,5 +226,5 @@ def _set_instance_state(target: Any, state: Any) -> None:
             target.__setstate__(state)
         else:
             vars(target).update(state)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except MISFITS as error:
         raise Refusal(f"a {type(target).__name__} with an unusual state ({error})") from None

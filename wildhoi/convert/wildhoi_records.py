@@ -12,7 +12,7 @@ from wildhoi.dataset import ROTATION_TOLERANCE
 from wildhoi.geometry import nearest_rotation, orthonormality_error
 from wildhoi.schema import Camera, Human, ObjectPose
 from wildhoi.submission.defects import Defect
-from wildhoi.submission.table import MAX_METRES, SAID_ROTATION_ERROR
+from wildhoi.submission.table import MAX_NUMBER, SAID_ROTATION_ERROR
 
 HUMAN = {"smplx_betas": (10,), "smplx_body_pose": (21, 3), "smplx_lhand_pose": (15, 3), "smplx_rhand_pose": (15, 3)}
 OBJECT = {"obj_rel_rotmat": (3, 3), "obj_rel_trans": (3,), "object_scale": (1,)}
@@ -112,7 +112,8 @@ def _as_numbers(raw: Any) -> Float[np.ndarray, "..."] | None:
         array = np.asarray(raw)
     except ValueError:
         return None
-    return array.astype(np.float64) if array.dtype.kind in "fiu" else None
+    with np.errstate(invalid="ignore"):
+        return array.astype(np.float64) if array.dtype.kind in "fiu" else None
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -122,8 +123,8 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _check_values(record: Record, name: str, array: Float[np.ndarray, "..."]) -> None:
     if name in ROTATIONS:
         array = _check_rotation(record, name, array)
-    elif name.endswith("_trans") and np.abs(array).max() > MAX_METRES:
-        record.add("translation", f"{name} beyond {MAX_METRES:g}", "metres", "check the unit")
+    elif np.abs(array).max() > MAX_NUMBER:
+        record.add("too-large", f"{name} beyond {MAX_NUMBER:g}", "metres, radians or pixels", FAILED_HINT)
     elif name == "object_scale" and array[0] <= 0:
         record.add("object-scale", f"object_scale {array[0]:g}", "greater than 0", "1 is the template's own size")
     elif name == "focal" and (array <= 0).any():

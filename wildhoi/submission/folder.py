@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wildhoi.dataset import DataFolder
+from wildhoi.dataset import DataFolder, load_annotations
 from wildhoi.errors import InputError
 from wildhoi.files import sha256_file
 from wildhoi.schema import Annotation, Failure, Reconstruction
@@ -27,8 +27,13 @@ class Submission:
     warnings: tuple[Defect, ...] = ()
 
 
-def check_submission(path: Path) -> tuple[Submission | None, list[Defect]]:
-    """Read a submission folder and find every defect in it; the submission is None where there is an error."""
+def check_submission(path: Path, data: DataFolder | None = None) -> tuple[Submission | None, list[Defect]]:
+    """Read a submission folder and find every defect in it; the submission is None where it cannot be used.
+
+    Args:
+        path: the folder.
+        data: the data set that it should be for, compared with it too.
+    """
     if not path.is_dir():
         wanted = f"a folder with {MANIFEST} and {PREDICTIONS}"
         found = "a file" if path.exists() else "nothing"
@@ -39,11 +44,13 @@ def check_submission(path: Path) -> tuple[Submission | None, list[Defect]]:
     try:
         predictions, more = read_predictions(path / PREDICTIONS)
         defects += more
+        if manifest is not None and data is not None:
+            defects += _check_data(manifest, predictions.ids, data)
     except InputError as error:
         predictions = None
         hint = "`wildhoi submission convert` writes the file from result lists"
         defects.append(Defect("predictions-unreadable", str(error), "a Parquet file", hint))
-    if manifest is None or predictions is None:
+    if manifest is None or predictions is None or predictions.rows is None:
         return None, defects
     sha256 = sha256_file(path / PREDICTIONS)
     return Submission(path, manifest, predictions.rows, sha256, tuple(defects)), defects
@@ -61,9 +68,17 @@ def read_submission(path: Path) -> Submission:
     return submission
 
 
-def check_against(submission: Submission, data: DataFolder, annotations: Sequence[Annotation]) -> list[Defect]:
+def _check_data(manifest: Manifest, ids: Sequence[str | None], data: DataFolder) -> list[Defect]:
+    if data.categories(manifest.split):
+        return check_against(manifest, ids, data, load_annotations(data, manifest.split))
+    hint = f"the data at {data.path} have no annotations of it"
+    return [Defect("wrong-split", manifest.split, "a split of the data set", hint)]
+
+
+def check_against(
+    manifest: Manifest, ids: Sequence[str | None], data: DataFolder, annotations: Sequence[Annotation]
+) -> list[Defect]:
     """Compare a submission with the data set it is for: name, body model, revision, and which images it has."""
-    manifest = submission.manifest
     defects = []
     for field, found, wanted in (
         ("dataset", manifest.dataset, data.name),
@@ -74,23 +89,26 @@ def check_against(submission: Submission, data: DataFolder, annotations: Sequenc
     if manifest.revision not in ("any", data.revision):
         hint = "the score names the revision it was made with"
         defects.append(Defect("revision", manifest.revision, data.revision, hint, severity="warning"))
-    return defects + _check_images(submission, {a.image_id for a in annotations}, manifest.split)
+    return defects + _check_images(ids, {a.image_id for a in annotations}, manifest.split)
 
 
-def _check_images(submission: Submission, wanted: set[str], split: str) -> list[Defect]:
-    ids = {row.image_id for row in submission.rows}
-    unknown, missing = sorted(ids - wanted), sorted(wanted - ids)
+def _check_images(ids: Sequence[str | None], wanted: set[str], split: str) -> list[Defect]:
+    named = {name for name in ids if name}
+    unknown, missing = sorted(named - wanted), sorted(wanted - named)
     defects = []
-    if unknown and len(unknown) == len(ids):
-        found = f"none of {len(ids)} image ids, {_listing(unknown)}"
+    if unknown and len(unknown) == len(named):
+        found = f"none of {len(named)} image ids, {_listing(unknown)}"
         defects.append(
             Defect("no-known-image", found, f"images of split {split}", "is this another split or data set?")
         )
     elif unknown:
-        hint = "remove the rows: each must be annotated in the split"
-        defects.append(
-            Defect("unknown-id", f"{len(unknown)} unknown: {_listing(unknown)}", f"images of split {split}", hint)
-        )
+        hint = "remove the row: each image must be annotated in the split"
+        lost = set(unknown)
+        defects += [
+            Defect("unknown-id", "an image that is not annotated", f"images of split {split}", hint, row, name)
+            for row, name in enumerate(ids)
+            if name in lost
+        ]
     if missing:
         found, hint = f"{len(missing)} of {len(wanted)} missing: {_listing(missing)}", "they count as failed"
         defects.append(Defect("missing-id", found, "a row for every image", hint, severity="warning"))

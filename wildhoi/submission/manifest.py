@@ -12,7 +12,7 @@ from wildhoi.files import write_text
 from wildhoi.submission.defects import Defect
 
 SPEC = 1
-MAX_BYTES = 2**20
+MAX_BYTES = 2**17
 HINT = "`wildhoi submission init` writes a valid submission.yaml to start from"
 
 
@@ -44,13 +44,29 @@ TYPES: dict[str, type] = {"spec": int, "inputs": list, "settings": dict, "enviro
 TYPE_NAMES = {int: "a whole number", str: "text, in quotes", dict: "a mapping", list: "a list"}
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe loader without aliases: a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias (*name); write the value out")
+        return super().compose_node(parent, index)
+
+
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper without aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def read_manifest(path: Path) -> tuple[Manifest | None, list[Defect]]:
     """Parse and check `submission.yaml`; every defect at once, the manifest None where there is an error."""
     try:
         if path.stat().st_size > MAX_BYTES:
             found = f"{path.stat().st_size} bytes"
             return None, [Defect("manifest-size", found, f"at most {MAX_BYTES} bytes", HINT)]
-        content = yaml.safe_load(path.read_bytes())
+        content = yaml.load(path.read_bytes(), _Loader)
     except FileNotFoundError:
         return None, [Defect("manifest-missing", "no submission.yaml", "one beside predictions.parquet", HINT)]
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
@@ -101,4 +117,4 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     content = {f.name: getattr(manifest, f.name) for f in fields(manifest)}
     content = {"spec": content.pop("spec"), **content, "inputs": list(manifest.inputs)}
     plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in content.items()}
-    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True))

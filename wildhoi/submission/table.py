@@ -1,8 +1,9 @@
 """`predictions.parquet`: one row per image, reconstructed or failed."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from wildhoi import columns
 from wildhoi.dataset import ROTATION_TOLERANCE
 from wildhoi.geometry import nearest_rotation, orthonormality_error
 from wildhoi.schema import Camera, Failure, ObjectPose, Reconstruction
-from wildhoi.submission.defects import Defect
+from wildhoi.submission.defects import Defect, errors
 
 STATUS = ("ok", "failed")
-MAX_METRES = 1e6  # beyond it a translation is a blown-up optimisation: distances would lose their digits
+MAX_NUMBER = 1e6  # beyond it is a blown-up optimisation: distances would lose their digits
 SAID_ROTATION_ERROR = 1e-5  # float32 storage alone leaves 1e-7
 IMAGE_ID = re.compile(r"[\w.:/@+-]{1,200}")
 
@@ -30,9 +31,10 @@ COLUMN_HINT = "see docs/submission.md for the columns"
 
 @dataclass(frozen=True)
 class Predictions:
-    """The rows of a valid file, in file order; rotations are exact."""
+    """A file's image ids, in file order, and its rows with exact rotations; `rows` is None where there is an error."""
 
-    rows: list[Reconstruction | Failure]
+    ids: list[str | None]
+    rows: list[Reconstruction | Failure] | None
 
 
 def write_predictions(path: Path, rows: Sequence[Reconstruction | Failure]) -> None:
@@ -53,124 +55,140 @@ def _row(record: Reconstruction | Failure) -> dict[str, Any]:
     }
 
 
-def read_predictions(path: Path) -> tuple[Predictions | None, list[Defect]]:
-    """Read and check every row; all defects at once, the rows None where there is an error.
+def read_predictions(path: Path) -> tuple[Predictions, list[Defect]]:
+    """Read and check every row; all defects at once, those of the whole file first.
 
     Raises:
         InputError: the file is no Parquet file at all.
     """
     table = columns.read_columns(path, PREDICTIONS)
-    defects = [Defect("column", f"{name}: {found}", wanted, COLUMN_HINT) for name, found, wanted in table.problems]
-    defects += [
-        Defect("extra-column", name, "a known column", "it is ignored", severity="warning") for name in table.extra
-    ]
-    if table.problems:
-        return None, defects
+    ids = table.texts.get("image_id", [None] * table.n_rows)
+    report = _Report(ids)
+    for name in table.extra:
+        report.defects.append(
+            Defect("extra-column", repr(name)[:80], "a known column", "it is ignored", severity="warning")
+        )
     if table.n_rows == 0:
-        defects.append(Defect("no-rows", "0 rows", "one row per image of the split", "a failed image is a row too"))
-    defects += _check_ids(table) + _check_status(table)
-    ok = np.array([status == "ok" for status in table.texts["status"]], bool)
-    defects += _check_numbers(table, ok)
-    if any(defect.severity == "error" for defect in defects):
-        return None, sorted(defects, key=lambda d: -1 if d.row is None else d.row)
-    return Predictions([_record(table, row) for row in range(table.n_rows)]), defects
+        hint = "a failed image is a row too"
+        report.defects.append(Defect("no-rows", "0 rows", "one row per image of the split", hint))
+    _check_columns(table, report)
+    _check_ids(table, report)
+    _check_status(table, report)
+    _check_numbers(table, report)
+    _check_cameras(table, report)
+    defects = sorted(report.defects, key=lambda d: -1 if d.row is None else d.row)
+    valid = not errors(defects)
+    return Predictions(ids, [_record(table, row) for row in range(table.n_rows)] if valid else None), defects
 
 
-def _check_ids(table: columns.Columns) -> list[Defect]:
-    defects: list[Defect] = []
+@dataclass
+class _Report:
+    """Collects what is wrong with the rows."""
+
+    ids: list[str | None]
+    defects: list[Defect] = field(default_factory=list)
+
+    def add(
+        self,
+        rows: np.ndarray | Iterable[int],
+        code: str,
+        found: str | Callable[[int], str],
+        expected: str,
+        hint: str,
+        severity: str = "error",
+    ) -> None:
+        """Say the same of many rows: a mask of them, or their numbers."""
+        for row in np.flatnonzero(rows) if isinstance(rows, np.ndarray) else rows:
+            text = found if isinstance(found, str) else found(int(row))
+            self.defects.append(Defect(code, text, expected, hint, int(row), self.ids[row], severity))
+
+
+def _check_columns(table: columns.Columns, report: _Report) -> None:
+    ok = _reconstructed(table)
+    for problem in table.problems:
+        found = f"{problem.column}: {problem.found}"
+        if problem.row is None:
+            report.defects.append(Defect("column", found, problem.wanted, COLUMN_HINT))
+        elif ok[problem.row]:
+            report.add([problem.row], "length", found, problem.wanted, COLUMN_HINT)
+
+
+def _check_ids(table: columns.Columns, report: _Report) -> None:
     first: dict[str, int] = {}
-    for row, name in enumerate(table.texts["image_id"]):
+    for row, name in enumerate(table.texts.get("image_id", ())):
         if not name or not IMAGE_ID.fullmatch(name):
             hint = "1 to 200 letters, digits, '_', '-', '.', ':', '/', '@', '+'"
-            defects.append(Defect("image-id", repr(name)[:80], "an image id", hint, row))
+            report.add([row], "image-id", repr(name)[:80], "an image id", hint)
         elif name in first:
-            defects.append(
-                Defect("duplicate-id", f"also in row {first[name]}", "each image once", "remove one", row, name)
-            )
+            report.add([row], "duplicate-id", f"also in row {first[name]}", "each image once", "remove one")
         else:
             first[name] = row
-    return defects
 
 
-def _check_status(table: columns.Columns) -> list[Defect]:
-    return [
-        Defect(
-            "status", repr(status)[:80], "ok or failed", "failed rows carry a reason", row, table.texts["image_id"][row]
-        )
-        for row, status in enumerate(table.texts["status"])
-        if status not in STATUS
-    ]
+def _check_status(table: columns.Columns, report: _Report) -> None:
+    for row, status in enumerate(table.texts.get("status", ())):
+        if status not in STATUS:
+            hint = "failed rows carry a reason"
+            report.add([row], "status", repr(status)[:80], "ok or failed", hint)
 
 
-def _check_numbers(table: columns.Columns, ok: np.ndarray) -> list[Defect]:
-    defects: list[Defect] = []
+def _reconstructed(table: columns.Columns) -> np.ndarray:
+    """The rows (n,) whose numbers count."""
+    return np.array([status == "ok" for status in table.texts.get("status", ["ok"] * table.n_rows)], bool)
 
-    def say(rows: np.ndarray, code: str, found: Any, expected: str, hint: str, severity: str = "error") -> None:
-        for row in np.flatnonzero(rows):
-            text = found(row) if callable(found) else found
-            defects.append(Defect(code, text, expected, hint, int(row), table.texts["image_id"][row], severity))
 
+def _check_numbers(table: columns.Columns, report: _Report) -> None:
+    """Report values that are absent, not finite or out of range, column by column."""
+    ok = _reconstructed(table)
     for name, values in table.numbers.items():
-        present, finite = table.present[name], np.isfinite(values.reshape(table.n_rows, -1)).all(axis=1)
-        if name in PREDICTIONS.numbers:
-            say(ok & ~present, "value-missing", f"no {name}", name, "give the value, or status failed with a reason")
-        bad = ok & present & ~finite
-        say(
-            bad, "not-finite", f"NaN or infinity in {name}", "finite numbers", "mark the image as failed, with a reason"
-        )
-        usable = ok & present & finite
+        flat = values.reshape(table.n_rows, prod(values.shape[1:]))
+        finite = np.isfinite(flat).all(axis=1)
+        given = table.present[name] & (ok if name != "seconds" else True)
+        usable = given & finite
+        if name in PREDICTIONS.numbers and "status" in table.texts:
+            absent = ok & ~table.present[name]
+            absent[[p.row for p in table.problems if p.column == name and p.row is not None]] = False
+            report.add(absent, "value-missing", f"no {name}", name, "give the value, or status failed with a reason")
+        hint = "mark the image as failed, with a reason"
+        report.add(given & ~finite, "not-finite", f"NaN or infinity in {name}", "finite numbers", hint)
         if name in columns.ROTATIONS:
-            _check_rotations(name, values, usable, say)
-        if name.endswith("_translation"):
-            far = usable & (np.abs(values).max(axis=1, initial=0) > MAX_METRES)
-            say(
-                far,
-                "translation",
-                f"{name} beyond {MAX_METRES:g} m",
-                "metres",
-                "check the unit, or mark the image as failed",
-            )
+            _check_rotations(name, values, usable, report)
+            continue
+        large = usable & (np.abs(flat).max(axis=1, initial=0) > MAX_NUMBER)
+        report.add(large, "too-large", f"{name} beyond {MAX_NUMBER:g}", "metres, radians or pixels", hint)
         if name in ("object_scale", "focal"):
-            low = usable & (values.reshape(table.n_rows, -1) <= 0).any(axis=1)
-            say(
-                low,
-                name.replace("_", "-"),
-                lambda row, v=values, n=name: f"{n} {v[row]}",
-                "greater than 0",
-                "1 for the template",
-            )
+            found = lambda row, v=values, n=name: f"{n} {v[row]}"  # noqa: E731
+            low = usable & (flat <= 0).any(axis=1)
+            report.add(low, name.replace("_", "-"), found, "greater than 0", "a scale of 1 is the template's size")
         if name == "seconds":
-            say(
-                usable & (values < 0),
-                "seconds",
-                "a negative time",
-                "seconds >= 0 or null",
-                "leave it out if not measured",
-            )
+            hint = "leave it out if not measured"
+            report.add(usable & (flat[:, 0] < 0), "seconds", "a negative time", "seconds >= 0 or null", hint)
+
+
+def _check_cameras(table: columns.Columns, report: _Report) -> None:
+    """Report rows with a part of a camera, where the file's camera columns can be told apart at all."""
+    if any(problem.column in columns.CAMERA for problem in table.problems):
+        return
     has = [table.present.get(name, np.zeros(table.n_rows, bool)) for name in columns.CAMERA]
-    partial = ok & np.any(has, axis=0) & ~np.all(has, axis=0)
-    say(
-        partial,
-        "camera",
-        "a part of the camera",
-        f"all of {', '.join(columns.CAMERA)}, or none",
-        "give or drop the rest",
-    )
-    return defects
+    partial = _reconstructed(table) & np.any(has, axis=0) & ~np.all(has, axis=0)
+    wanted = f"all of {', '.join(columns.CAMERA)}, or none"
+    report.add(partial, "camera", "a part of the camera", wanted, "give or drop the rest")
 
 
-def _check_rotations(name: str, values: np.ndarray, usable: np.ndarray, say: Any) -> None:
+def _check_rotations(name: str, values: np.ndarray, usable: np.ndarray, report: _Report) -> None:
     """Report matrices that are no rotation, and those near one that are projected."""
     exact = np.where(usable[:, None, None], values, np.eye(3))
     with np.errstate(over="ignore", invalid="ignore"):
         error = orthonormality_error(exact)
     far = ~(error <= ROTATION_TOLERANCE)
     found = lambda row: f"{name} off orthonormal by {error[row]:.3g}"  # noqa: E731
-    say(far, "not-a-rotation", found, f"at most {ROTATION_TOLERANCE:g}", "orthonormalise it, rows before columns")
+    wanted = f"at most {ROTATION_TOLERANCE:g}"
+    report.add(far, "not-a-rotation", found, wanted, "make it orthonormal, or check that it is stored row by row")
     mirrored = ~far & (np.linalg.det(np.where(far[:, None, None], np.eye(3), exact)) < 0)
-    say(mirrored, "reflection", f"{name} with determinant -1", "determinant +1", "a rotation, not a mirror image")
+    hint = "a rotation, not a mirror image"
+    report.add(mirrored, "reflection", f"{name} with determinant -1", "determinant +1", hint)
     near = ~far & ~mirrored & (error > SAID_ROTATION_ERROR)
-    say(near, "rotation-projected", found, "a rotation", "the nearest rotation is used", "warning")
+    report.add(near, "rotation-projected", found, "a rotation", "the nearest rotation is used", "warning")
 
 
 def _record(table: columns.Columns, row: int) -> Reconstruction | Failure:
