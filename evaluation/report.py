@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from evaluation.intervals import FEW_CLUSTERS, MIN_CLUSTERS
-from evaluation.leaderboard.sheet import stacked_header
+from evaluation.leaderboard.terminal import bullets, slim_table
 from evaluation.leaderboard.text import clean, number, short
 from evaluation.metrics import METRICS, Metric
 from evaluation.protocol import load_protocol, protocol_ids
@@ -26,13 +25,11 @@ def score_report(scores: Scores) -> RenderableType:
     Args:
         scores: the content of scores.json.
     """
-    parts: list[RenderableType] = [
-        _heading(scores),
-        *score_tables(scores),
-        *recall_tables(scores),
-        *score_notes(scores),
-    ]
-    return Group(*parts)
+    parts: list[RenderableType] = [_heading(scores)]
+    for table in (*score_tables(scores), *recall_tables(scores)):
+        parts += [Text(), table]
+    warnings, facts = score_notes(scores)
+    return Group(*parts, Text(), bullets(warnings, "yellow"), bullets(facts, "dim"))
 
 
 def _heading(scores: Scores) -> Text:
@@ -54,26 +51,28 @@ def score_tables(scores: Scores) -> list[Table]:
     objects' means.
     """
     columns = [_column(METRICS[name], scores) for name in scores["headline"]]
-    labels, counts = _labels(scores), _counts(scores)
-    first = max(map(len, labels)) + max(len(count.plain) for count in counts) + 4
-    return [_table(labels, counts, block) for block in _blocks(columns, WIDTH - first)]
+    labels = _labels(scores)
+    room = WIDTH - max(map(_width, labels))
+    return [_table(labels, block) for block in _blocks(columns, room)]
 
 
 def _groups(scores: Scores) -> list[Mapping[str, Any]]:
     return [*scores["objects"].values(), scores["overall"]]
 
 
-def _labels(scores: Scores) -> list[str]:
-    return [*map(short, scores["objects"]), "all images", "mean over objects"]
+def _labels(scores: Scores) -> list[Text]:
+    """What a row is of, over the scored of its annotated images."""
+    labels = []
+    names = [*(Text(short(name)) for name in scores["objects"]), Text("all images", "bold")]
+    for name, group in zip(names, _groups(scores), strict=True):
+        coverage = group["coverage"]
+        style = "dim" if coverage["scored"] == coverage["images"] else "yellow"
+        labels.append(Text.assemble(name, (f"\n{coverage['scored']:,}/{coverage['images']:,}", style)))
+    return [*labels, Text("mean of objects", "bold")]
 
 
-def _counts(scores: Scores) -> list[Text]:
-    """Scored of annotated images per row."""
-    texts = []
-    for coverage in (group["coverage"] for group in _groups(scores)):
-        complete = coverage["scored"] == coverage["images"]
-        texts.append(Text(f"{coverage['scored']:,}/{coverage['images']:,}", "" if complete else "yellow"))
-    return [*texts, Text()]
+def _width(text: Text) -> int:
+    return max(map(len, text.plain.split("\n")))
 
 
 Column = tuple[Metric, list[Text]]
@@ -107,8 +106,7 @@ def _blocks(columns: Sequence[Column], room: int) -> list[list[Column]]:
     blocks: list[list[Column]] = [[]]
     left = room
     for metric, cells in columns:
-        lines = [line for cell in cells for line in cell.plain.split("\n")] + stacked_header(metric).split("\n")
-        width = max(map(len, lines)) + 2
+        width = max(map(_width, [*cells, _head(metric)])) + 2
         if width > left and blocks[-1]:
             blocks.append([])
             left = room
@@ -117,19 +115,20 @@ def _blocks(columns: Sequence[Column], room: int) -> list[list[Column]]:
     return blocks
 
 
-def _table(labels: Sequence[str], counts: Sequence[Text], columns: Sequence[Column]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("Object", no_wrap=True)
-    table.add_column("scored/\nimages", justify="right", no_wrap=True)
+def _head(metric: Metric) -> Text:
+    direction = "↓" if metric.lower_is_better else "↑"
+    return Text.assemble(metric.label, (f"\n{metric.unit} {direction}".replace("\n ", "\n"), "dim"))
+
+
+def _table(labels: Sequence[Text], columns: Sequence[Column]) -> Table:
+    table = slim_table()
+    table.add_column(Text.assemble("Object", ("\nscored/images", "dim")), no_wrap=True)
     for metric, _ in columns:
-        table.add_column(stacked_header(metric), no_wrap=True)
-    last = len(labels) - 1
+        table.add_column(_head(metric), no_wrap=True)
     for index, label in enumerate(labels):
-        if index == last - 1:
+        if index == len(labels) - 2:
             table.add_section()
-        count = counts[index] if index == last else counts[index] + Text("\nmedian", "dim")
-        style = "bold" if index >= last - 1 else ""
-        table.add_row(Text(label, style), count, *(cells[index] for _, cells in columns))
+        table.add_row(label, *(cells[index] for _, cells in columns))
     return table
 
 
@@ -138,8 +137,8 @@ def recall_tables(scores: Scores) -> list[Table]:
     recalls = scores["overall"]["recalls"]
     if not recalls:
         return []
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("Recall, all images")
+    table = slim_table()
+    table.add_column("Recall")
     table.add_column("average", justify="right")
     for index in range(len(SHOWN_THRESHOLDS)):
         table.add_column("error below" if index == 0 else "", justify="right", no_wrap=True)
@@ -160,15 +159,10 @@ def _percent(share: float | None) -> str:
     return f"{number(None if share is None else 100 * share, 1):>5}"
 
 
-def score_notes(scores: Scores) -> list[Text]:
-    """What the numbers are of, and every reason to read them with care, a line each."""
+def score_notes(scores: Scores) -> tuple[list[str], list[str]]:
+    """Every reason to read the numbers with care, and what they are of; a line each."""
     warnings = [*_unofficial(scores), *_unscored(scores), *_alignments(scores), *_few_videos(scores)]
-    facts = [_what(scores), *_rotation(scores), *_reading(scores)]
-    return [*(_bullet(line, "yellow") for line in warnings), *(_bullet(line, "dim") for line in facts)]
-
-
-def _bullet(line: str, style: str) -> Text:
-    return Text.assemble((f" · {line}", style))
+    return warnings, [*_reading(scores), _what(scores), *_rotation(scores), *_caveat(scores)]
 
 
 def _unofficial(scores: Scores) -> list[str]:
@@ -241,6 +235,12 @@ def _rotation(scores: Scores) -> list[str]:
 
 
 def _reading(scores: Scores) -> list[str]:
-    lines = ["mean [95 % interval of the mean, resampling videos], median below; d: diameter of the object"]
+    lines = ["mean [95 % interval of the mean, resampling videos], below it the median"]
+    if scores["overall"]["recalls"]:
+        lines.append("recall: percent of images with a smaller error; average over all thresholds; d: object diameter")
+    return lines
+
+
+def _caveat(scores: Scores) -> list[str]:
     caveat = scores["protocol"]["caveat"]
-    return [*lines, f"caveat: {clean(caveat)}"] if caveat else lines
+    return [f"caveat: {clean(caveat)}"] if caveat else []

@@ -17,7 +17,7 @@ from wildhoi.body.reading import read_arrays
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import sha256_file
 
-SHA256 = "7e954c32dee407305d06d545b573ed09f19a31c1ec296812730c99e22330cfea"
+SHA256 = "a72b4ec984741dea68fb0b82163c79c75b382b9cc56daa80689d4ed2e040a844"
 N_SMPLH = 6890
 
 
@@ -200,9 +200,7 @@ def test_single_precision_is_close_to_double(body):
 def test_pelvis_depends_on_betas_alone(body, open_arrays):
     betas = random_pose(3)[0]
     shaped = open_arrays["v_template"] + np.einsum("vcs,bs->bvc", open_arrays["shapedirs"][:, :, :10], betas.numpy())
-    np.testing.assert_allclose(
-        body.pelvis(betas), shaped.transpose(0, 2, 1) @ open_arrays["J_regressor"][0], atol=1e-7
-    )
+    np.testing.assert_allclose(body.pelvis(betas), shaped.transpose(0, 2, 1) @ open_arrays["J_regressor"][0], atol=1e-7)
 
 
 def test_no_edge_stretches_far(body):
@@ -226,7 +224,7 @@ def test_no_edge_stretches_far(body):
 def test_every_beta_and_expression_moves_the_body(open_arrays):
     moved = np.linalg.norm(open_arrays["shapedirs"], axis=1)
     assert (moved.max(0) > 0.002).all()
-    assert (np.sqrt((moved[:, :10] ** 2).mean(0)) > 0.003).all()
+    assert (np.sqrt((moved[:, :10] ** 2).mean(0)) > 0.0025).all()
 
 
 def test_body_is_mirror_symmetric(body, open_arrays):

@@ -53,14 +53,14 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from(PROTOCOLS))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_plain_data_of_every_protocol_comes_back(value, protocol):
     data = pickle.dumps(value, protocol)
     assert same(loads(data), pickle.loads(data))
 
 
 @given(ARRAYS, st.sampled_from(PROTOCOLS))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_scalars_and_fortran_arrays_come_back(array, protocol):
     scalars = array.ravel()[:3] if array.dtype.kind not in "SU" else []
     value = [np.asfortranarray(array), *scalars]
@@ -69,7 +69,7 @@ def test_scalars_and_fortran_arrays_come_back(array, protocol):
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_bytes_end_in_a_value_or_one_line(data):
     try:
         loads(data)
@@ -78,7 +78,7 @@ def test_any_bytes_end_in_a_value_or_one_line(data):
 
 
 @given(VALUES, st.sampled_from(PROTOCOLS), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_damage_ends_in_a_value_or_one_line(value, protocol, draw):
     data = bytearray(pickle.dumps(value, protocol))
     for _ in range(draw.draw(st.integers(1, 4))):
@@ -260,7 +260,7 @@ def test_structures_without_end_are_refused():
         laughs = [laughs] * 10
     assert "expand" in refusal(pickle.dumps(laughs))
     assert "65 deep" in refusal(b"]" * 66 + b"a" * 65 + b".", max_depth=65)
-    assert "64 deep" in refusal(b")" + b"\x85" * 99_999 + b".")
+    assert "64 deep" in refusal(b")" + b"\x85" * 4_999 + b".")
     # each list is put into the one before after that was put into its own parent
     grown = b"]q\x00" + b"".join(b"]q%ch%ch%ca00" % (i + 1, i, i + 1) for i in range(100)) + b"."
     assert "deep" in refusal(b"\x80\x02" + grown)
@@ -405,7 +405,7 @@ def test_tracks_of_the_raw_release_agree_with_torch(fixtures_dir):
             assert module.startswith("numpy")
             return super().find_class(module, name)
 
-    paths = sorted((fixtures_dir / "wildhoi_raw").glob("*/smpl*/*/*_smplx.pkl"))[::4]
+    paths = sorted((fixtures_dir / "wildhoi_raw").glob("*/smpl*/*/*_smplx.pkl"))[::8]
     assert paths
     for path in paths:
         ours = load_pickle(path, torch_tensors=True)
@@ -423,7 +423,7 @@ def test_pickles_of_the_fixtures_read_as_pickle_reads_it(full_fixtures_dir):
         p for p in sorted(full_fixtures_dir.rglob("*.pkl")) if "hostile" not in p.parts and "smpl" not in p.parts[-3]
     ]
     assert len(paths) > 250
-    for path in paths[::6]:
+    for path in paths[::12]:
         assert same(load_pickle(path), pickle.loads(path.read_bytes()))
 
 

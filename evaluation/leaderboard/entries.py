@@ -110,7 +110,7 @@ def collect(folder: Path) -> tuple[list[Entry], list[str]]:
         try:
             entries.append(read_entry(path, name))
         except InputError as error:
-            unreadable.append(f"{name}: {str(error).removeprefix(f'{path}: ')}")
+            unreadable.append(f"{name}: {str(error).removeprefix(f'{path}: ').replace(str(path), name)}")
     return entries, unreadable
 
 

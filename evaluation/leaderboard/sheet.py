@@ -39,9 +39,9 @@ def make_sheet(table: LeaderboardTable, *, per_object: bool = False) -> Sheet:
 def origin(table: LeaderboardTable) -> str:
     """One line that tells which protocol, data and statistic the numbers are of."""
     key = table.key
-    protocol = key.protocol if key.hash is None else f"{key.protocol} (hash {key.hash[:12]})"
-    revision = "" if key.revision is None else f" at revision {key.revision[:12]}"
-    return clean(f"Protocol {protocol}, data set {key.dataset}{revision}, split {key.split}; {table.statistic}s.")
+    protocol = key.protocol if key.hash is None else f"{key.protocol} ({key.hash[:12]})"
+    revision = "" if key.revision is None else f" at {key.revision[:12]}"
+    return clean(f"Protocol {protocol}, data {key.dataset}{revision}, split {key.split}; {table.statistic}s.")
 
 
 def header(metric: Metric) -> str:
@@ -113,7 +113,8 @@ def notes(table: LeaderboardTable) -> tuple[str, ...]:
         lines.append(f"Reported rows are copied from the source named, taken to be of every image{said}.")
     if len({entry.body for entry in entries if entry.body is not None}) > 1:
         lines.append("The measured rows were scored with different body files: see `body` in their score files.")
-    lines += [f"Caveat: {clean(caveat)}." for caveat in dict.fromkeys(entry.caveat for entry in entries) if caveat]
+    caveats = dict.fromkeys(clean(entry.caveat) for entry in entries if entry.caveat)
+    lines += [f"Caveat: {caveat}." for caveat in caveats]
     return tuple(lines)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from evaluation.leaderboard.entries import Entry, Group
@@ -119,25 +120,31 @@ def _on(key: Key) -> tuple[str, str]:
     return key.dataset, key.split
 
 
+@cache
+def _shipped_hash(protocol: str) -> str | None:
+    return load_protocol(protocol).hash if protocol in protocol_ids() else None
+
+
 def _ships(key: Key) -> bool:
     """Whether the protocol is the one of that id that ships with this version."""
-    return key.protocol in protocol_ids() and load_protocol(key.protocol).hash == key.hash
+    return key.hash is not None and key.hash == _shipped_hash(key.protocol)
 
 
 def _apart(key: Key, first: Key) -> str:
     """What differs from the protocol's first table; where that has published rows alone, from the protocol shipped."""
-    wanted = first.hash or load_protocol(first.protocol).hash
-    reasons = [
-        f"{name} is {clean(mine)}, not {clean(theirs)}"
-        for name, mine, theirs in (
-            ("protocol hash", (key.hash or "")[:12], wanted[:12]),
-            ("data set", key.dataset, first.dataset),
-            ("data revision", key.revision or "", first.revision or key.revision or ""),
-            ("split", key.split, first.split),
-        )
-        if mine != theirs
-    ]
-    return "; ".join(reasons)
+    wanted = first.hash or _shipped_hash(first.protocol) or ""
+    pairs = (
+        ("protocol hash", key.hash or "", wanted),
+        ("data set", key.dataset, first.dataset),
+        ("data revision", key.revision or "", first.revision or key.revision or ""),
+        ("split", key.split, first.split),
+    )
+    return "; ".join(_difference(name, mine, theirs) for name, mine, theirs in pairs if mine != theirs)
+
+
+def _difference(name: str, mine: str, theirs: str) -> str:
+    shown = (mine[:12], theirs[:12]) if mine[:12] != theirs[:12] else (mine, theirs)
+    return f"{name} is {clean(shown[0])}, not {clean(shown[1])}"
 
 
 def _table(key: Key, entries: Sequence[Entry], statistic: Statistic, apart: str) -> LeaderboardTable:

@@ -22,11 +22,12 @@ def terminal_view(
     """Every table under its heading, and below what stands in none."""
     parts: list[RenderableType] = []
     for table in tables:
-        parts += [_heading(table), *(_object_blocks(table) if per_object else [_metric_table(table)])]
-        legend = ("Reported rows carry a *.",) if per_object else ()
-        parts += [_bullets((*notes(table), *legend), "dim"), Text()]
+        parts += [_heading(table), Text(), *(_object_blocks(table) if per_object else [_metric_table(table)])]
+        marked = per_object and any(row.entry.reported for row in table.rows)
+        legend = ("Reported rows carry a *.",) if marked else ()
+        parts += [Text(), bullets((*notes(table), *legend), "dim"), Text()]
     if exclusions:
-        parts += [_bullets(exclusions, "yellow"), Text()]
+        parts += [bullets(exclusions, "yellow"), Text()]
     return Group(*parts)
 
 
@@ -37,20 +38,25 @@ def _heading(table: LeaderboardTable) -> Text:
     return text
 
 
-def _bullets(lines: Sequence[str], style: str) -> RenderableType:
-    return Group(*(_indented(Text(line, style), 1) for line in lines))
+def bullets(lines: Sequence[str], style: str) -> Table:
+    """Notes in one style, a line that is too long continued below its own text."""
+    grid = Table.grid(padding=(0, 1))
+    for line in lines:
+        grid.add_row(Text(" ·", style), Text(line, style))
+    return grid
 
 
-def _indented(text: Text, by: int = 2) -> Padding:
-    return Padding(text, (0, 0, 0, by))
+def slim_table() -> Table:
+    """A table with a rule below its head and two spaces between columns."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
 
 
-def _empty_table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
+def _indented(text: Text) -> Padding:
+    return Padding(text, (0, 0, 0, 2))
 
 
 def _metric_table(table: LeaderboardTable) -> Table:
-    grid = _empty_table()
+    grid = slim_table()
     reported = any(row.entry.reported for row in table.rows)
     grid.add_column("Method", overflow="fold", min_width=12)
     grid.add_column("Super-\nvision", overflow="fold")
@@ -82,8 +88,8 @@ def _object_blocks(table: LeaderboardTable) -> list[Table]:
 
 
 def _object_block(table: LeaderboardTable, scopes: Sequence[str]) -> Table:
-    grid = _empty_table()
-    grid.padding = (0, 0)
+    grid = slim_table()
+    grid.padding = (0, 0)  # the names of eight objects leave little room
     grid.add_column("", overflow="fold", min_width=16)
     for scope in scopes:
         grid.add_column(Text(short(scope) or "overall"), justify="right", overflow="fold")

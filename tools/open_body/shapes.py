@@ -27,7 +27,7 @@ EXPRESSIONS = (
     "eyebrows-right-up", "eyebrows-left-down", "eyebrows-right-down", "eye-left-closure", "eye-right-closure",
 )  # fmt: skip
 N_BETAS = 10
-WEAKEST_RMS = 0.004  # metres; a beta of 1 moves the vertices by at least this much
+WEAKEST_RMS = 0.004  # metres; a beta of 1 moves the vertices by at least this much, before softening
 
 
 @dataclass(frozen=True)

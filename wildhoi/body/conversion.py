@@ -79,7 +79,7 @@ def read_pickle(path: Path, kind: Kind | None = None) -> dict[str, Shaped[np.nda
     for key in wanted_shapes("smplx"):
         if key not in arrays:
             raise InputError(f"{path}: no array `{key}`, wanted a SMPL-H or SMPL-X model (plain SMPL has no hands)")
-    check(arrays, kind or ("smplh" if arrays["kintree_table"].shape[-1] == 52 else "smplx"), path)
+    check(arrays, kind or ("smplh" if arrays["kintree_table"].shape[-1:] == (52,) else "smplx"), path)
     return arrays
 
 

@@ -71,13 +71,16 @@ def _check_values(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, p
     parents = arrays["kintree_table"][0, 1:].astype(np.int64)
     fewest, directions = FEWEST_VERTICES[kind], arrays["shapedirs"].shape[2]
     above = np.arange(len(parents))  # the largest parent each joint may have
-    off = np.abs(weights.sum(1) - 1).max()
+    off = np.abs(weights.sum(1) - 1).max(initial=0)
     problems = {
         "v_template": (n_vertices < fewest, f"{n_vertices} vertices, wanted at least {fewest}"),
         "shapedirs": (directions < N_BETAS, f"{directions} shape directions, wanted at least {N_BETAS}"),
         "f": (faces.min(initial=0) < 0 or faces.max(initial=0) >= n_vertices, "a vertex number out of range"),
         "kintree_table": (((parents < 0) | (parents > above)).any(), "a joint before its parent"),
-        "weights": (off > 1e-2 or weights.min() < -1e-3, f"weights that miss the wanted sum of 1 by {off:.2g}"),
+        "weights": (
+            off > 1e-2 or weights.min(initial=0) < -1e-3,
+            f"weights that miss the wanted sum of 1 by {off:.2g}",
+        ),
     }
     for key, (wrong, what) in problems.items():
         if wrong:

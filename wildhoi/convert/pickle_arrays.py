@@ -164,25 +164,24 @@ def numpy_globals(budget: Budget) -> Mapping[Name, Handler | None]:
         budget.spend(len(raw))
         return np.frombuffer(bytearray(raw), resolved).reshape(checked, order=order)
 
-    def encode(text: Any, codec: Any) -> bytes:
-        # Protocols below 3 have no bytes: they are written as latin1 text and encoded back
-        if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
-            raise Refusal("a call of _codecs.encode that is not for bytes")
-        budget.spend(len(text))
-        return _raw_bytes(text)
-
-    def empty_bytes() -> bytes:
-        return b""
-
-    table: dict[Name, Handler | None] = {
-        ("numpy", "ndarray"): None,
-        ("numpy", "dtype"): make_dtype,
-        ("_codecs", "encode"): encode,
-        ("__builtin__", "bytes"): empty_bytes,
-        ("builtins", "bytes"): empty_bytes,
-    }
+    table: dict[Name, Handler | None] = {("numpy", "ndarray"): None, ("numpy", "dtype"): make_dtype}
     for core in ("numpy.core", "numpy._core"):
         table[f"{core}.multiarray", "_reconstruct"] = reconstruct
         table[f"{core}.multiarray", "scalar"] = scalar
         table[f"{core}.numeric", "_frombuffer"] = from_buffer
     return table
+
+
+def bytes_globals(budget: Budget) -> Mapping[Name, Handler]:
+    """The names that stand for bytes below protocol 3, which has none: latin1 text that is encoded back."""
+
+    def encode(text: Any, codec: Any) -> bytes:
+        if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
+            raise Refusal("a call of _codecs.encode that is not for bytes")
+        budget.spend(len(text))
+        return _raw_bytes(text)
+
+    def empty() -> bytes:
+        return b""
+
+    return {("_codecs", "encode"): encode, ("__builtin__", "bytes"): empty, ("builtins", "bytes"): empty}

@@ -71,14 +71,16 @@ def parse_ply(data: bytes, source: str, max_vertices: int, max_faces: int) -> Ar
     try:
         for element, columns in read(body, order, elements):
             if element.name == "vertex":
-                vertices = np.stack([np.asarray(columns[axis], np.float64) for axis in "xyz"], axis=1)
+                with np.errstate(invalid="ignore"):
+                    vertices = np.stack([np.asarray(columns[axis], np.float64) for axis in "xyz"], axis=1)
             elif element.name == "face":
                 name = next(name for name in INDEX_NAMES if name in columns)
                 faces = _triangles(columns[name], max_faces)
     except (KeyError, StopIteration):
         raise InputError(f"{source}: has no x, y, z of the vertices or no vertex_indices of the faces") from None
     except (ValueError, IndexError, OverflowError) as error:
-        raise InputError(f"{source}: data do not fit the header (cut short?): {error}") from None
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{source}: data do not fit the header (cut short?): {reason}") from None
     return vertices, faces
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wildhoi.convert.pickle_arrays import ACCEPTED, Budget, Name, Refusal, numpy_globals
+from wildhoi.convert.pickle_arrays import ACCEPTED, Budget, Name, Refusal, bytes_globals, numpy_globals
 from wildhoi.convert.pickle_machine import Machine, Table
 from wildhoi.convert.pickle_opcodes import run
 from wildhoi.convert.pickle_torch import torch_globals
@@ -48,17 +48,8 @@ def load_pickle(
     Raises:
         InputError: the file is unreadable, damaged, or holds anything else; names file, place and finding.
     """
-    try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise InputError(f"{path}: pickle of {size} bytes, at most {max_bytes} are read")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     return loads_pickle(
-        data,
+        _read_bytes(path, max_bytes),
         source=str(path),
         extra=extra,
         torch_tensors=torch_tensors,
@@ -86,7 +77,7 @@ def loads_pickle(
     if len(data) > max_bytes:
         raise InputError(f"{source}: pickle of {len(data)} bytes, at most {max_bytes} are read")
     budget = Budget(max_bytes)
-    callables = {**numpy_globals(budget), **(torch_globals(budget) if torch_tensors else {})}
+    callables = {**bytes_globals(budget), **numpy_globals(budget), **(torch_globals(budget) if torch_tensors else {})}
     machine = Machine(data, Table(callables, extra), budget, encoding)
     try:
         value = run(machine)
@@ -98,6 +89,18 @@ def loads_pickle(
         message = f"{source}: the pickle holds {refusal} ({place}); {ACCEPTED}; nothing was run"
         raise InputError(message) from None
     return value
+
+
+def _read_bytes(path: Path, max_bytes: int) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise InputError(f"{path}: pickle of {size} bytes, at most {max_bytes} are read")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _check_tree(root: Any, max_depth: int, instances: frozenset[int]) -> None:
