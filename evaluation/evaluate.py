@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -124,7 +125,19 @@ def _job(data: DataFolder, protocol: Protocol, options: Options) -> Job:
         raise InputError(
             f"--body {body}: the data at {data.path} are parameters of {data.body_model}; want that or open"
         )
+    _check_device(options.device)
     return Job(protocol, body, data.body_model == "smplh", data.objects, options.device, options.body_folder)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that is not there before any work is done."""
+    import torch
+
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise InputError(f"--device {device}: want cpu, cuda or cuda:N")
+    number = int(device.partition(":")[2] or 0)
+    if device != "cpu" and not number < torch.cuda.device_count():
+        raise InputError(f"--device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here; want cpu")
 
 
 def _unofficial(job: Job, data: DataFolder, protocol: Protocol, hashes: Mapping[str, str]) -> list[str]:

@@ -32,7 +32,8 @@ KEYPOINTS = {
     "violin": SCROLL,
     "skateboard": RIM,
     "tennis": [
-        (0.0, -0.3, 0.0), (0.0, 0.3, 0.0), (0.1, 0.1, 0.0), (-0.1, 0.1, 0.0), (0.05, 0, 0.01), (-0.05, 0, -0.01), (0, 0, 0),
+        (0.0, -0.3, 0.0), (0.0, 0.3, 0.0), (0.1, 0.1, 0.0), (-0.1, 0.1, 0.0), (0.05, 0, 0.01), (-0.05, 0, -0.01),
+        (0, 0, 0),
     ],
 }  # fmt: skip
 
@@ -125,7 +126,9 @@ def noisy(pose, degrees, metres, seed=0):
     return replace(pose, rotation=turn @ pose.rotation, translation=pose.translation + metres * shift)
 
 
-def make_pair(of, protocol, truth_pose, predicted_pose, truth_body=None, predicted_body=None, image_id="0001_001_000001"):
+def make_pair(
+    of, protocol, truth_pose, predicted_pose, truth_body=None, predicted_body=None, image_id="0001_001_000001"
+):
     """Pose, align and pair a prediction and a truth as scoring does; gives the alignment that was possible too."""
     truth_body = truth_body or person()
     predicted_body = predicted_body or truth_body

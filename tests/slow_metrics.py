@@ -1,10 +1,6 @@
-"""Slow, obvious twins of everything scoring computes, written from the definitions; they make the golden values.
-
-Run `python tests/slow_metrics.py` in the repository's root to write `tests/data/golden_metrics.json` afresh.
-"""
+"""Slow, obvious twins of everything scoring computes, written from the definitions of the field."""
 
 import hashlib
-import json
 import tomllib
 from pathlib import Path
 
@@ -14,7 +10,6 @@ from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 TABLE = tomllib.loads((Path(__file__).parents[1] / "wildhoi" / "objects.toml").read_text())
-GOLDEN = Path(__file__).parent / "data" / "golden_metrics.json"
 MASK = 2**64 - 1
 
 
@@ -55,11 +50,11 @@ def sample(vertices, faces, numbers):
     points = []
     for first, u, v in numbers:
         passed = 0.0
-        for index, one in enumerate(areas):
+        for face, one in zip(faces, areas, strict=True):
             passed += one
             if first * total < passed:
                 break
-        a, b, c = vertices[faces[index]]
+        a, b, c = vertices[face]
         if u + v > 1:
             u, v = 1 - u, 1 - v
         points.append(a + u * (b - a) + v * (c - a))
@@ -230,9 +225,7 @@ def all_metrics(pair):
     p, g, protocol, template = pair.prediction, pair.truth, pair.protocol, pair.template
     name = template.category.name
     symmetry = symmetry_of(name, template.keypoints, protocol.symmetry.get(name, {}))
-    clouds = {
-        (part, side): cloud(pair, part, side) for part in ("human", "object") for side in ("prediction", "truth")
-    }
+    clouds = {(part, side): cloud(pair, part, side) for part in ("human", "object") for side in ("prediction", "truth")}
     values = {
         "rotation": rotation_error(p.pose.rotation, g.pose.rotation, symmetry),
         "translation": 100 * np.sqrt(((p.pose.translation - g.pose.translation) ** 2).sum()),
@@ -308,47 +301,3 @@ def joint(pair):
         clouds.append(cloud(pair, "object", side, placed(articulated(pair.template, angles[-1]), pose)))
     difference = np.exp(1j * (angles[0] - angles[1]))
     return {"joint_angle": np.degrees(abs(np.angle(difference))), "chamfer_articulated": 100 * chamfer(*clouds)}
-
-
-# golden values ---------------------------------------------------------------------------------------------------
-
-
-def golden_cases():
-    """The deterministic cases whose values are stored: name -> Pair."""
-    from scenes import make_pair, noisy, person, pose_of, small_protocol, template
-
-    cases = {}
-    for protocol in ("wildhoi@1", "behave@1", "open@1"):
-        for number, name in enumerate(("barbell", "basketball", "bicycle", "boxlarge", "skateboard", "stool")):
-            truth = pose_of(number, angle=0.4 if name == "bicycle" else None)
-            guess = noisy(pose_of(number, scale=1.05, angle=-0.3 if name == "bicycle" else None), 25, 0.04, number)
-            pair, _ = make_pair(
-                template(name),
-                small_protocol(protocol, points=120, contact_distance=0.1, f_score_threshold=0.03),
-                truth,
-                guess,
-                truth_body=person(subdivisions=3),
-                predicted_body=person(seed=number, noise=0.01, subdivisions=3),
-                image_id=f"golden_{name}",
-            )
-            cases[f"{protocol} {name}"] = pair
-    return cases
-
-
-def write_golden():
-    values = {
-        case: {
-            key: None if np.isnan(value) else round(float(value), 9)
-            for key, value in sorted(all_metrics(pair).items())
-            # the group's continuous axis is stepped for this one: no exact value to compare with
-            if not (key == "mssd" and pair.symmetry.kind == "axis")
-        }
-        for case, pair in golden_cases().items()
-    }
-    origin = "made by tests/slow_metrics.py: slow twins of the definitions, on the cases of golden_cases()"
-    GOLDEN.parent.mkdir(exist_ok=True)
-    GOLDEN.write_text(json.dumps({"origin": origin, "values": values}, indent=1, sort_keys=True) + "\n")
-
-
-if __name__ == "__main__":
-    write_golden()

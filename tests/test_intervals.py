@@ -25,9 +25,7 @@ def mean_and_error(groups):
 
 def slow_interval(values, clusters, key, level=0.95, resamples=2000):
     names = sorted({name for name, value in zip(clusters, values, strict=True) if not np.isnan(value)})
-    groups = [
-        [v for v, c in zip(values, clusters, strict=True) if c == name and not np.isnan(v)] for name in names
-    ]
+    groups = [[v for v, c in zip(values, clusters, strict=True) if c == name and not np.isnan(v)] for name in names]
     mean, error = mean_and_error(groups)
     statistics = []
     for row in uniforms(resamples, len(groups), "bootstrap", key):

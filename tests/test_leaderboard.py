@@ -427,6 +427,18 @@ def test_the_terminal_view_fits_a_hundred_columns_and_shows_every_number(tmp_pat
                 assert number(row.group(scope).metrics[metric.name].mean, metric.digits) in text
 
 
+@pytest.mark.parametrize("count", [1, 9, 10, 25])
+def test_no_number_is_cut_however_many_objects_there_are(tmp_path, count):
+    means = {
+        f"an-object-with-a-long-name-{i}"[i % 20 :]: [1000.25 + i + 100 * k for k in range(4)] for i in range(count)
+    }
+    save(tmp_path, given_scores([1, 2, 3, 4], means, images=1000))
+    text = shown(leaderboard(tmp_path, per_object=True))
+    assert max(map(len, text.split("\n"))) <= 100
+    assert all(f"{value:.2f}" in text for values in means.values() for value in values)
+    assert text.count("1,000/1,000") == len(means) + 1
+
+
 def test_different_body_files_in_a_table_are_said(tmp_path):
     save(tmp_path / "1", given_scores([1, 1, 1, 1], body="1" * 64))
     assert "body files" not in leaderboard(tmp_path).to_markdown()

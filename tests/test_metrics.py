@@ -219,8 +219,8 @@ def mean_scores(errors, names=LOWER):
     of, protocol = template(WITHOUT_SYMMETRY), small_protocol(points=300)
     rows = []
     for seed in range(6):
-        truth = pose_of(seed)
-        pair, _ = make_pair(of, protocol, truth, noisy(truth, *errors, seed), predicted_body=person(seed=seed, noise=errors[1]))  # fmt: skip
+        truth, body = pose_of(seed), person(seed=seed, noise=errors[1])
+        pair, _ = make_pair(of, protocol, truth, noisy(truth, *errors, seed), predicted_body=body)
         rows.append([METRICS[name].function(pair) for name in names])
     return dict(zip(names, np.mean(rows, axis=0), strict=True))
 
@@ -321,12 +321,12 @@ def test_the_f_score_draws_6000_points_of_each_surface_whatever_the_protocol_dra
         for side in ("prediction", "truth")
     }
     scene = np.concatenate([clouds["human", "truth"], clouds["object", "truth"]])
-    size = 2 * np.linalg.norm(scene - scene.mean(axis=0), axis=1).max()
+    near = 0.01 * 2 * np.linalg.norm(scene - scene.mean(axis=0), axis=1).max()
     found = {}
     for part in ("human", "object"):
-        trees = {side: KDTree(clouds[part, side] / size) for side in ("prediction", "truth")}
-        shares = [(trees[b].query(trees[a].data)[0] < 0.01).mean() for a, b in (("prediction", "truth"), ("truth", "prediction"))]  # fmt: skip
-        found[f"f_score_{part}"] = 2 * shares[0] * shares[1] / sum(shares)
+        predicted, true = KDTree(clouds[part, "prediction"]), KDTree(clouds[part, "truth"])
+        precision, recall = ((b.query(a.data)[0] < near).mean() for a, b in ((predicted, true), (true, predicted)))
+        found[f"f_score_{part}"] = 2 * precision * recall / (precision + recall)
     assert_close(score(pair, *found), found)
 
 
@@ -466,8 +466,8 @@ def test_the_articulated_distance_of_equal_steering_is_the_floor():
 
 @pytest.mark.parametrize(
     ("predicted", "true", "degrees"),
-    [(0.1, 0.1, 0), (None, 0.5, np.degrees(0.5)), (3.1, -3.1, np.degrees(2 * np.pi - 6.2)), (2 * np.pi, 0, 0),
-     (np.pi, 0, 180), (-7.0, 0.0, np.degrees(7 - 2 * np.pi)), (None, None, 0), (0.0, 1.5 * np.pi, 90)],
+    [(0.1, 0.1, 0), (None, 0.5, np.degrees(0.5)), (3.1, -3.1, np.degrees(2 * np.pi - 6.2)), (2 * np.pi, 0.0, 0),
+     (np.pi, 0.0, 180), (-7.0, 0.0, np.degrees(7 - 2 * np.pi)), (None, None, 0), (0.0, 1.5 * np.pi, 90)],
 )  # fmt: skip
 def test_the_joint_angle_wraps_and_an_absent_one_is_straight(predicted, true, degrees):
     pair, _ = make_pair(bicycle_like(), small_protocol("open@1"), pose_of(0, angle=true), pose_of(0, angle=predicted))

@@ -55,7 +55,7 @@ def test_nearest_distances_equal_all_pairs_for_clouds_of_any_shape(shape):
 
 @pytest.mark.parametrize("distance", [0.0, 3.0, 20.0])
 def test_large_clouds_are_exact_too(distance):
-    queries, points = cloud(0, 3000), cloud(1, 3000) + [distance, 0, 0]
+    queries, points = cloud(0, 3000), cloud(1, 3000) + np.array([distance, 0, 0])
     np.testing.assert_allclose(nearest_distances(queries, points), nearest(queries, points), rtol=1e-12, atol=1e-12)
 
 
@@ -105,7 +105,7 @@ def test_the_chamfer_distance_is_the_sum_of_both_directions_and_not_squared():
 @given(seeds, st.floats(0, 20))
 @settings(max_examples=25, deadline=None)
 def test_the_chamfer_distance_is_symmetric_and_equals_all_pairs(seed, distance):
-    x, y = cloud(seed, 60), cloud(seed + 1, 45) + [0, distance, 0]
+    x, y = cloud(seed, 60), cloud(seed + 1, 45) + np.array([0, distance, 0])
     assert chamfer_distance(x, y) == pytest.approx(chamfer(x, y), rel=1e-12)
     assert chamfer_distance(x, y) == pytest.approx(chamfer_distance(y, x), rel=1e-14)
 
@@ -119,7 +119,7 @@ def test_the_chamfer_distance_of_a_cloud_to_itself_is_zero_and_scales_with_it():
 @pytest.mark.parametrize("block", [7, 512])
 def test_the_batched_comparison_of_all_pairs_equals_the_tree(block):
     x = np.stack([cloud(k) for k in range(4)])
-    y = np.stack([cloud(k + 9, 200) + [0, 0, place] for k, place in enumerate((0.0, 0.5, 10.0, 50.0))])
+    y = np.stack([cloud(k + 9, 200) + np.array([0, 0, place]) for k, place in enumerate((0.0, 0.5, 10.0, 50.0))])
     expected = [chamfer_distance(a, b) for a, b in zip(x, y, strict=True)]
     np.testing.assert_allclose(chamfer_distances_batched(x, y, "cpu", block=block), expected, atol=1e-7)
 

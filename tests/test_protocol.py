@@ -105,7 +105,12 @@ def test_headlines_begin_with_what_each_table_shows():
 
 
 def test_a_data_set_finds_its_protocol():
-    for dataset, name in (("wildhoi", "wildhoi@1"), ("behave", "behave@1"), ("open", "open@1"), ("open-sample", "open@1")):
+    for dataset, name in (
+        ("wildhoi", "wildhoi@1"),
+        ("behave", "behave@1"),
+        ("open", "open@1"),
+        ("open-sample", "open@1"),
+    ):
         assert protocol_for(dataset).id == name
     with pytest.raises(InputError, match="kitti"):
         protocol_for("kitti")

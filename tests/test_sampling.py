@@ -24,7 +24,7 @@ def uneven():
     widths = np.geomspace(1e-3, 1e3, 12)
     x = np.concatenate([[0.0], np.cumsum(widths)])
     low = np.stack([x, 0 * x, np.sin(x)], axis=1)
-    vertices = np.concatenate([low, low + [0, 1, 0]])
+    vertices = np.concatenate([low, low + np.array([0, 1, 0])])
     n = len(x)
     faces = [f for k in range(n - 1) for f in ((k, k + 1, n + k), (k + 1, n + k + 1, n + k))]
     return vertices, np.array(faces)

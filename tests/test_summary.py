@@ -77,7 +77,9 @@ def test_missing_and_failed_images_are_in_the_denominator_of_every_recall(name, 
 
 
 def test_recall_is_the_share_strictly_below_the_threshold():
-    rows = [row(k, "barbell", {"translation": v, "rotation": v}) for k, v in enumerate((4.9, 5.0, 7.0, 49.9, 50.0, 300))]
+    rows = [
+        row(k, "barbell", {"translation": v, "rotation": v}) for k, v in enumerate((4.9, 5.0, 7.0, 49.9, 50.0, 300))
+    ]
     for name in ("translation", "rotation"):
         recall = table(rows)["overall"]["recalls"][name]
         assert recall["thresholds"] == [5, 10, 15, 20, 25, 30, 35, 40, 45, 50]
@@ -95,8 +97,8 @@ def test_thresholds_of_the_diameter_are_those_of_each_object():
 
 
 def test_recall_curves_never_fall():
-    rng = np.random.default_rng(0)
-    rows = [row(k, "cello", dict.fromkeys(("translation", "rotation", "mssd"), v)) for k, v in enumerate(rng.uniform(0, 80, 40))]  # fmt: skip
+    values = np.random.default_rng(0).uniform(0, 80, 40)
+    rows = [row(k, "cello", dict.fromkeys(("translation", "rotation", "mssd"), v)) for k, v in enumerate(values)]
     for recall in table(rows)["overall"]["recalls"].values():
         assert recall["curve"] == sorted(recall["curve"])
 
@@ -199,7 +201,8 @@ def test_alignments_that_were_used_are_counted():
 
 def test_the_order_of_rows_does_not_matter():
     rng = np.random.default_rng(1)
-    rows = [row(k, ("barbell", "cello", "basketball")[k % 3], v, video=f"v{k % 9}") for k, v in enumerate(rng.uniform(0, 60, 45))]  # fmt: skip
+    names = ("barbell", "cello", "basketball")
+    rows = [row(k, names[k % 3], value, video=f"v{k % 9}") for k, value in enumerate(rng.uniform(0, 60, 45))]
     shuffled = [rows[k] for k in rng.permutation(len(rows))]
     assert_nearly(table(shuffled), table(rows))
 

@@ -114,6 +114,7 @@ def disturb(truth: Annotation, noise: tuple[float, ...], rng: np.random.Generato
             rotation=rotvec_to_matrix(rng.normal(0, radians, 3)) @ thing.rotation,
             translation=thing.translation + rng.normal(0, metres, 3),
             scale=thing.scale * float(np.exp(rng.normal(0, log_scale))),
+            angle=None if thing.angle is None else thing.angle + float(rng.normal(0, radians)),
         ),
         truth.camera,
     )

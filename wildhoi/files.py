@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         folder.rmdir()
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a folder that cannot be written, before long work is done for it; changes nothing.
+
+    Raises:
+        InputError: the folder, or the nearest one above it that exists, is a file or may not be written.
+    """
+    path = Path(path)
+    above = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot be written ({above} is no writable folder); choose another with -o")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,6 @@
 """Leaderboards in the terminal, for 100 columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -13,7 +13,9 @@ from evaluation.leaderboard.tables import OVERALL, LeaderboardTable
 from evaluation.leaderboard.text import NOTHING, clean, short
 
 BEST = "bold green"
-BLOCK = 9  # columns of numbers side by side; more objects go into further blocks
+WIDTH = 100
+NAME = 24  # of them for the methods of a table per object
+LONGEST = 16  # the name of an object is folded from here on
 
 
 def terminal_view(
@@ -22,7 +24,9 @@ def terminal_view(
     """Every table under its heading, and below what stands in none."""
     parts: list[RenderableType] = []
     for table in tables:
-        parts += [_heading(table), Text(), *(_object_blocks(table) if per_object else [_metric_table(table)])]
+        parts.append(_heading(table))
+        for grid in _object_blocks(table) if per_object else [_metric_table(table)]:
+            parts += [Text(), grid]
         marked = per_object and any(row.entry.reported for row in table.rows)
         legend = ("Reported rows carry a *.",) if marked else ()
         parts += [Text(), bullets((*notes(table), *legend), "dim"), Text()]
@@ -82,26 +86,45 @@ def _text(cell: Cell) -> Text:
 
 
 def _object_blocks(table: LeaderboardTable) -> list[Table]:
-    """A section per metric, so that the methods stand below each other."""
-    scopes = (*table.objects, OVERALL)
-    return [_object_block(table, scopes[start : start + BLOCK]) for start in range(0, len(scopes), BLOCK)]
+    """A section per metric, so that the methods stand below each other; as many blocks as the objects' names ask."""
+    blocks: list[dict[str, int]] = [{}]
+    for scope in (*table.objects, OVERALL):
+        width = _object_width(table, scope)
+        if sum(blocks[-1].values()) + len(blocks[-1]) + width + 1 > WIDTH - NAME:
+            blocks.append({})
+        blocks[-1][scope] = width
+    return [_object_block(table, block) for block in blocks if block]
 
 
-def _object_block(table: LeaderboardTable, scopes: Sequence[str]) -> Table:
+def _object_width(table: LeaderboardTable, scope: str) -> int:
+    numbers = [cell(row, scope, metric, table).text for row in table.rows for metric in table.metrics]
+    counts = [images(row.group(scope).coverage) for row in table.rows]
+    return max(min(len(_scope_name(scope)), LONGEST), *map(len, [*numbers, *counts]))
+
+
+def _scope_name(scope: str) -> str:
+    return short(scope) or "overall"
+
+
+def _object_block(table: LeaderboardTable, widths: Mapping[str, int]) -> Table:
+    """Some objects side by side; a method that has no number of any of them is left out."""
     grid = slim_table()
     grid.padding = (0, 0)  # the names of eight objects leave little room
-    grid.add_column("", overflow="fold", min_width=16)
-    for scope in scopes:
-        grid.add_column(Text(short(scope) or "overall"), justify="right", overflow="fold")
+    grid.add_column("", overflow="fold", width=NAME)
+    for scope, width in widths.items():
+        grid.add_column(Text(_scope_name(scope)), justify="right", overflow="fold", width=width)
     for metric in table.metrics:
         grid.add_row(Text(header(metric), "bold cyan"))
         for row in table.rows:
-            name = Text.assemble(row.name, (" *" if row.entry.reported else "", "dim"))
-            grid.add_row(_indented(name), *(_text(cell(row, scope, metric, table)) for scope in scopes))
+            cells = [cell(row, scope, metric, table) for scope in widths]
+            if any(number.text != NOTHING for number in cells):
+                name = Text.assemble(row.name, (" *" if row.entry.reported else "", "dim"))
+                grid.add_row(_indented(name), *map(_text, cells))
         grid.add_section()
     measured = [row for row in table.rows if not row.entry.reported]
     if measured:
         grid.add_row(Text("Images", "bold cyan"))
     for row in measured:
-        grid.add_row(_indented(Text(row.name)), *(Text(images(row.group(scope).coverage)) for scope in scopes))
+        counts = (Text(images(row.group(scope).coverage)) for scope in widths)
+        grid.add_row(_indented(Text(row.name)), *counts)
     return grid

@@ -9,7 +9,7 @@ import typer
 
 from wildhoi import __version__
 from wildhoi.cli import body, data, leaderboard, submission
-from wildhoi.cli.shared import Data, Json, Objects, Progress, Workers, names, say, say_defects, show, show_json
+from wildhoi.cli.shared import Data, Json, Objects, Progress, Workers, names, printable, say, say_defects, show, show_json
 from wildhoi.errors import WildhoiError
 from wildhoi.schema import BodyKind
 
@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Benchmark of monocular human-object 3D reconstruction: convert data, score submissions, compare.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -88,15 +89,17 @@ def evaluate(
     from evaluation.protocol import load_protocol, protocol_for
     from evaluation.report import score_report
     from wildhoi.dataset import find_data
+    from wildhoi.files import require_writable
     from wildhoi.submission.folder import read_submission
 
+    target = out or submission
+    require_writable(target)
     handed_in = read_submission(submission)
     folder = find_data(data or handed_in.manifest.dataset)
     chosen = load_protocol(protocol) if protocol else protocol_for(folder.name)
     options = Options(body, names(objects), strict, workers, device)
     with Progress() as progress:
         scores = score(handed_in, folder, chosen, options, lambda done, total: progress("scoring", done, total))
-    target = out or submission
     write_scores(target, scores)
     if as_json:
         return show_json(scores.scores)
@@ -117,18 +120,24 @@ def main() -> None:
     try:
         app()
     except WildhoiError as error:
-        say(f"error: {error}")
+        say(f"error: {printable(error)}")
         _all_defects(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        say(f"error: {error.filename or 'file system'}: {error.strerror or error}")
+        say(f"error: {printable(error.filename or 'file system')}: {error.strerror or error}")
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("WILDHOI_DEBUG"):
+            raise
+        reason = " ".join(str(error).split())
+        say(f"error: a defect of wildhoi itself: {type(error).__name__}: {reason}; WILDHOI_DEBUG=1 shows where")
         sys.exit(1)
 
 
 def _all_defects(error: WildhoiError) -> None:
     """The other defects behind the first."""
     for defect in getattr(error, "defects", ())[1:21]:
-        say(f"  {defect.severity}: {defect}")
+        say(f"  {defect.severity}: {printable(defect)}")

@@ -31,6 +31,11 @@ def say(text: str) -> None:
     Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
 
 
+def printable(value: object) -> str:
+    """A text of one line without control characters: foreign files may hold any."""
+    return "".join(c if c.isprintable() else " " for c in str(value))
+
+
 def show_json(value: Any) -> None:
     """Print a result as JSON."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -76,4 +81,4 @@ def say_defects(defects: Sequence[Defect]) -> None:
         first.setdefault(defect.code, defect)
     for code, defect in first.items():
         more = f" (and {counts[code] - 1} more such)" if counts[code] > 1 else ""
-        say(f"{defect.severity}: {defect}{more}")
+        say(f"{defect.severity}: {printable(defect)}{more}")

@@ -10,7 +10,6 @@ from jaxtyping import Shaped
 
 from wildhoi.convert.pickle_arrays import Budget, Dtype, Global, Handler, Name, Refusal, clip, set_array_state
 
-MAX_LINE = 2**20
 MAX_PLACES = 4
 # What checks of a hostile argument can raise before they refuse it: an array compared with a number, and the like
 MISFITS = (TypeError, ValueError, OverflowError, AttributeError, LookupError)
@@ -73,7 +72,7 @@ class Machine:
 
     def take_line(self) -> bytes:
         """The bytes up to the next line end."""
-        end = self.data.find(b"\n", self.position, self.position + MAX_LINE)
+        end = self.data.find(b"\n", self.position)
         if end < 0:
             raise Refusal("a text line without an end (cut short?)")
         line = self.take(end - self.position)

@@ -18,7 +18,8 @@ from wildhoi.submission.defects import Defect, errors
 STATUS = ("ok", "failed")
 MAX_NUMBER = 1e6  # beyond it is a blown-up optimisation: distances would lose their digits
 SAID_ROTATION_ERROR = 1e-5  # float32 storage alone leaves 1e-7
-IMAGE_ID = re.compile(r"[\w.:/@+-]{1,200}")
+MAX_ID, MAX_REASON = 200, 500  # characters
+IMAGE_ID = re.compile(rf"[\w.:/@+-]{{1,{MAX_ID}}}")
 
 PREDICTIONS = columns.Layout(
     texts=("image_id", "status"),
@@ -62,7 +63,7 @@ def read_predictions(path: Path) -> tuple[Predictions, list[Defect]]:
         InputError: the file is no Parquet file at all.
     """
     table = columns.read_columns(path, PREDICTIONS)
-    ids = table.texts.get("image_id", [None] * table.n_rows)
+    ids = [_cut(name, MAX_ID + 1) for name in table.texts.get("image_id", [None] * table.n_rows)]
     report = _Report(ids)
     for name in table.extra:
         report.defects.append(
@@ -79,6 +80,10 @@ def read_predictions(path: Path) -> tuple[Predictions, list[Defect]]:
     defects = sorted(report.defects, key=lambda d: -1 if d.row is None else d.row)
     valid = not errors(defects)
     return Predictions(ids, [_record(table, row) for row in range(table.n_rows)] if valid else None), defects
+
+
+def _cut(text: str | None, length: int) -> str | None:
+    return text if text is None else text[:length]
 
 
 @dataclass
@@ -115,10 +120,10 @@ def _check_columns(table: columns.Columns, report: _Report) -> None:
 
 def _check_ids(table: columns.Columns, report: _Report) -> None:
     first: dict[str, int] = {}
-    for row, name in enumerate(table.texts.get("image_id", ())):
+    for row, name in enumerate(report.ids if "image_id" in table.texts else ()):
         if not name or not IMAGE_ID.fullmatch(name):
             hint = "1 to 200 letters, digits, '_', '-', '.', ':', '/', '@', '+'"
-            report.add([row], "image-id", repr(name)[:80], "an image id", hint)
+            report.add([row], "image-id", repr(_cut(name, 80)), "an image id", hint)
         elif name in first:
             report.add([row], "duplicate-id", f"also in row {first[name]}", "each image once", "remove one")
         else:
@@ -129,7 +134,7 @@ def _check_status(table: columns.Columns, report: _Report) -> None:
     for row, status in enumerate(table.texts.get("status", ())):
         if status not in STATUS:
             hint = "failed rows carry a reason"
-            report.add([row], "status", repr(status)[:80], "ok or failed", hint)
+            report.add([row], "status", repr(_cut(status, 80)), "ok or failed", hint)
 
 
 def _reconstructed(table: columns.Columns) -> np.ndarray:
@@ -197,7 +202,7 @@ def _record(table: columns.Columns, row: int) -> Reconstruction | Failure:
     taken = None if np.isnan(seconds) else float(seconds)
     if table.texts["status"][row] == "failed":
         reason = table.texts.get("reason", [None] * table.n_rows)[row]
-        return Failure(image_id, reason or "no reason given", taken)
+        return Failure(image_id, _cut(reason, MAX_REASON) or "no reason given", taken)
     pose, camera = columns.read_object(table, row), columns.read_camera(table, row)
     if camera is not None:
         camera = Camera(nearest_rotation(camera.rotation), camera.translation, camera.focal, camera.principal_point)
