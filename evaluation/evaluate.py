@@ -1,6 +1,5 @@
-"""`wildhoi evaluate`: a submission against the truth under a protocol, written as scores.json and per_image.parquet."""
+"""`wildhoi evaluate`: a submission against the truth under a protocol."""
 
-import json
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,21 +8,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from evaluation.protocol import Protocol
 from evaluation.sampling import STREAM
-from evaluation.scoring import Item, Job, Row, score_items, template_hashes, template_of
+from evaluation.scores import SPEC, Scores
+from evaluation.scoring import Item, Job, score_items, template_hashes, template_of
 from evaluation.summary import summarise
 from wildhoi.body import load_body
 from wildhoi.dataset import DataFolder, load_annotations
 from wildhoi.errors import InputError
-from wildhoi.files import atomic_path, read_json, write_text
+from wildhoi.files import read_json
 from wildhoi.schema import Annotation, BodyKind
 from wildhoi.submission.defects import Defect, DefectError, errors
 from wildhoi.submission.folder import Submission, check_against
 
-SPEC = 1
 VERSIONS = ("wildhoi", "torch", "numpy", "scipy", "smplx", "pykdtree", "libigl")
 
 
@@ -37,15 +34,6 @@ class Options:
     workers: int = 1
     device: str = "cpu"
     body_folder: Path | None = None
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The result: `scores` is what scores.json holds, `rows` what per_image.parquet holds."""
-
-    scores: dict[str, Any]
-    rows: list[Row]
-    warnings: list[Defect]
 
 
 def evaluate(
@@ -184,25 +172,3 @@ def _header(
         "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
         "headline": list(protocol.headline),
     }
-
-
-def write_scores(folder: Path, scores: Scores) -> None:
-    """Write scores.json and per_image.parquet; scores.json last, so that a folder with one is complete."""
-    with atomic_path(folder / "per_image.parquet") as temporary:
-        pd.DataFrame(scores.rows).to_parquet(temporary, index=False, compression="zstd")
-    write_text(folder / "scores.json", json.dumps(scores.scores, indent=1, sort_keys=False, allow_nan=False) + "\n")
-
-
-def read_scores(path: Path) -> dict[str, Any]:
-    """Read a scores.json.
-
-    Raises:
-        InputError: it is not one.
-    """
-    content = read_json(path)
-    wanted = ("spec", "protocol", "submission", "dataset", "official", "overall", "objects", "headline")
-    if not isinstance(content, dict) or any(name not in content for name in wanted):
-        raise InputError(f"{path}: not a score file of this project; `wildhoi evaluate` writes one")
-    if content["spec"] != SPEC:
-        raise InputError(f"{path}: has spec {content['spec']!r}, this version reads {SPEC}; score the submission again")
-    return content

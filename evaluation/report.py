@@ -145,8 +145,10 @@ def recall_tables(scores: Scores) -> list[Table]:
     for recall in recalls.values():
         points = list(zip(recall["thresholds"], recall["curve"], strict=True))
         shown = [points[index] for index in SHOWN_THRESHOLDS if index < len(points)]
-        cells = (Text.assemble((_threshold(at, recall["unit"]), "dim"), f" {_percent(share)}") for at, share in shown)
-        table.add_row(METRICS[recall["metric"]].label, Text(f"{_percent(recall['average'])} %"), *cells)
+        cells = (
+            Text.assemble((_threshold(at, recall["unit"]), "dim"), f" {_percent(share, 0):>3}") for at, share in shown
+        )
+        table.add_row(METRICS[recall["metric"]].label, Text(f"{_percent(recall['average'], 1)} %"), *cells)
     return [table]
 
 
@@ -155,8 +157,8 @@ def _threshold(value: float, unit: str) -> str:
     return f"{value:g}{short_unit}:"
 
 
-def _percent(share: float | None) -> str:
-    return f"{number(None if share is None else 100 * share, 1):>5}"
+def _percent(share: float | None, digits: int) -> str:
+    return number(None if share is None else 100 * share, digits)
 
 
 def score_notes(scores: Scores) -> tuple[list[str], list[str]]:

@@ -6,6 +6,7 @@ import numpy as np
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from evaluation.metrics import METRICS
 from evaluation.pair import Pair, align, make_side
 from evaluation.protocol import load_protocol
 from wildhoi.objects import find_category, load_categories
@@ -158,3 +159,20 @@ def transformed(vertices, pose, by):
     return moved, ObjectPose(
         rotation @ pose.rotation, scale * rotation @ pose.translation + translation, scale * pose.scale, pose.angle
     )
+
+
+def at(x, scale=1.0):
+    """An unturned pose on the x axis."""
+    return ObjectPose(np.eye(3), np.array([x, 0.0, 0.0]), scale)
+
+
+def score(pair, *names):
+    """The named metrics of a pair (default: its protocol's) by name; a single one as a number."""
+    values = {name: METRICS[name].function(pair) for name in names or pair.protocol.metrics}
+    return values[names[0]] if len(names) == 1 else values
+
+
+def assert_close(found, expected, tolerance=1e-6):
+    """Compare the expected metrics with those found, NaN equal to NaN."""
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=tolerance, err_msg=name)

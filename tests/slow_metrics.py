@@ -45,15 +45,10 @@ def area(a, b, c):
 
 def sample(vertices, faces, numbers):
     """One point for each row of three numbers: the first picks a face by area, the others the place in it."""
-    areas = [area(*vertices[face]) for face in faces]
-    total = sum(areas)
+    passed = np.cumsum([area(*vertices[face]) for face in faces])
     points = []
     for first, u, v in numbers:
-        passed = 0.0
-        for face, one in zip(faces, areas, strict=True):
-            passed += one
-            if first * total < passed:
-                break
+        face = next(face for face, so_far in zip(faces, passed, strict=True) if first * passed[-1] < so_far)
         a, b, c = vertices[face]
         if u + v > 1:
             u, v = 1 - u, 1 - v

@@ -131,6 +131,8 @@ def test_the_hash_changes_with_any_field(field):
     other = CHANGED.get(kind, {"basketball": {"kind": "sphere"}})
     if field == "recalls":
         other = {"translation": Recall("translation", (5.0, 10.0), "cm")}
+    if field == "body_model":
+        other = "smplh"
     if field == "templates":
         other = {"barbell": "0123"}
     assert replace(protocol, **{field: other}).hash != protocol.hash

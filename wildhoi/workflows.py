@@ -8,8 +8,9 @@ SAMPLE_SUBMISSIONS = Path(__file__).parent / "assets" / "sample_submissions"
 
 def demo(out: Path, *, workers: int = 1, progress: Callable[[str, int, int], None] | None = None) -> None:
     """Score the shipped sample submissions against the shipped sample data into `out`, one folder a method."""
-    from evaluation.evaluate import Options, evaluate, write_scores
+    from evaluation.evaluate import Options, evaluate
     from evaluation.protocol import protocol_for
+    from evaluation.scores import write_scores
     from wildhoi.dataset import find_data
     from wildhoi.submission.folder import read_submission
 

@@ -53,20 +53,23 @@ class Leaderboard:
         return [make_sheet(table, per_object=self.per_object) for table in self.tables]
 
 
-def leaderboard(folder: Path | None, *, per_object: bool = False, statistic: Statistic = "mean") -> Leaderboard:
+def leaderboard(
+    folder: Path | None, *, per_object: bool = False, statistic: Statistic = "mean", reported: bool = True
+) -> Leaderboard:
     """Make the leaderboard of a folder of scored submissions and the published results.
 
     Args:
         folder: searched for scores.json at any depth; None for the published results alone.
         per_object: a row per method and metric with a column per object, as the paper's table has it.
         statistic: over images; published results have means only.
+        reported: whether published results stand beside.
 
     Raises:
         InputError: there is no such folder.
     """
     entries, unreadable = ([], []) if folder is None else collect(folder)
     return Leaderboard(
-        tuple(tables([*entries, *reported_rows()], statistic)),
+        tuple(tables([*entries, *(reported_rows() if reported else ())], statistic)),
         tuple(entry for entry in entries if not entry.official),
         tuple(unreadable),
         statistic,

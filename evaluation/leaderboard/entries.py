@@ -10,6 +10,7 @@ import yaml
 
 from evaluation.metrics import METRICS
 from evaluation.protocol import load_protocol
+from evaluation.scores import read_scores
 from wildhoi.errors import InputError
 
 REPORTED = Path(__file__).parents[1] / "reported_results.yaml"
@@ -120,8 +121,6 @@ def read_entry(path: Path, name: str) -> Entry:
     Raises:
         InputError: it is not a score file, or a field in it has the wrong form.
     """
-    from evaluation.evaluate import read_scores  # brings torch, which published results do not need
-
     scores = read_scores(path)
     try:
         return _measured(scores, name)

@@ -9,7 +9,19 @@ import typer
 
 from wildhoi import __version__
 from wildhoi.cli import body, data, leaderboard, submission
-from wildhoi.cli.shared import Data, Json, Objects, Progress, Workers, names, printable, say, say_defects, show, show_json
+from wildhoi.cli.shared import (
+    Data,
+    Json,
+    Objects,
+    Progress,
+    Workers,
+    names,
+    printable,
+    say,
+    say_defects,
+    show,
+    show_json,
+)
 from wildhoi.errors import WildhoiError
 from wildhoi.schema import BodyKind
 
@@ -84,10 +96,11 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a submission: prints a table, writes scores.json and per_image.parquet."""
-    from evaluation.evaluate import Options, write_scores
+    from evaluation.evaluate import Options
     from evaluation.evaluate import evaluate as score
     from evaluation.protocol import load_protocol, protocol_for
     from evaluation.report import score_report
+    from evaluation.scores import write_scores
     from wildhoi.dataset import find_data
     from wildhoi.files import require_writable
     from wildhoi.submission.folder import read_submission

@@ -1,6 +1,7 @@
 """What the commands share: options, printing, progress."""
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ import typer
 
 from wildhoi.submission.defects import Defect
 
+PIPE_WIDTH = 120
+
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes at once; the result does not depend on it.")]
 Objects = Annotated[str, typer.Option("--objects", help="Only these objects, separated by commas.")]
@@ -18,10 +21,11 @@ Data = Annotated[str | None, typer.Option("--data", help="A data folder or the n
 
 
 def show(*things: Any) -> None:
-    """Print a result."""
+    """Print a result; into a file or a pipe as wide as a table likes to be."""
     from rich.console import Console
 
-    Console(highlight=False).print(*things)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(highlight=False, width=None if known else PIPE_WIDTH).print(*things)
 
 
 def say(text: str) -> None:

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from wildhoi.cli.shared import Data, Json, say, show, show_json
+from wildhoi.cli.shared import Data, Json, printable, say, show, show_json
 from wildhoi.errors import InputError
 from wildhoi.submission.defects import Defect, errors
 from wildhoi.submission.folder import Submission
 
 app = typer.Typer(help="Make, check and convert submissions.", no_args_is_help=True)
+SHOWN_DEFECTS = 200  # of a table that somebody reads
 
 
 @app.command("init")
@@ -63,11 +64,14 @@ def _show_defects(path: Path, checked: Submission | None, defects: Sequence[Defe
     if defects:
         table = Table("", "code", "row", "image_id", "found", "expected", "hint", box=None, pad_edge=False)
         colour = {"error": "red", "warning": "yellow"}
-        for d in defects:
+        for d in defects[:SHOWN_DEFECTS]:
             mark = f"[{colour[d.severity]}]{d.severity}[/]"
             row = "" if d.row is None else str(d.row)
-            table.add_row(mark, *map(escape, (d.code, row, d.image_id or "", d.found, d.expected, d.hint)))
+            cells = (d.code, row, d.image_id or "", d.found, d.expected, d.hint)
+            table.add_row(mark, *(escape(printable(cell)) for cell in cells))
         show(table)
+    if len(defects) > SHOWN_DEFECTS:
+        say(f"... and {len(defects) - SHOWN_DEFECTS} more; --json lists all")
     if checked is None or errors(defects):
         return say(f"{path}: {len(errors(defects))} errors, {len(defects) - len(errors(defects))} warnings: not valid")
     say(f"{path}: valid, {len(checked.rows)} rows" + (f", {len(defects)} warnings" if defects else ""))
