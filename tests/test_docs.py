@@ -49,4 +49,4 @@ def test_commands_named_in_the_pages_exist(page):
         group = next((g for g in app.registered_groups if g.name == arguments[0]), None)
         commands = {c.name or c.callback.__name__ for c in (group.typer_instance if group else app).registered_commands}
         wanted = arguments[1] if group and len(arguments) > 1 else arguments[0]
-        assert group and len(arguments) == 1 or wanted in commands, f"{page.name}: wildhoi {words}"
+        assert (group and len(arguments) == 1) or wanted in commands, f"{page.name}: wildhoi {words}"

@@ -1,8 +1,8 @@
 import json
 
 import pytest
-import submissions
 
+import submissions
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path, canonical_json, read_json, require_writable, sha256_file, sha256_text, write_text
 

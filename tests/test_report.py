@@ -84,8 +84,8 @@ def test_recalls_are_shown_in_percent_with_their_average():
     text = shown(score_report(scores))
     for recall in scores["overall"]["recalls"].values():
         line = next(x for x in text.split("\n") if x.startswith(METRICS[recall["metric"]].label) and "%" in x)
-        wanted = [recall["average"], *(recall["curve"][i] for i in (0, 1, 3, 5, 9))]
-        assert all(f"{100 * share:.1f}" in line for share in wanted)
+        assert f"{100 * recall['average']:.1f} %" in line
+        assert all(f" {100 * recall['curve'][i]:.0f} " in f"{line} " for i in (0, 1, 3, 5, 9))
 
 
 def test_nothing_scored_shows_dashes_not_zeros():

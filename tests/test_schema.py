@@ -2,9 +2,9 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-import submissions
 from jaxtyping import config
 
+import submissions
 from wildhoi.errors import InputError
 from wildhoi.schema import Camera, Failure, Human, ObjectPose, Reconstruction, arrays_of, same
 

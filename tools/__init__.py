@@ -1,0 +1,1 @@
+"""Builders of what ships: run them with `make assets`."""

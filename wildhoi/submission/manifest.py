@@ -47,7 +47,7 @@ TYPE_NAMES = {int: "a whole number", str: "text, in quotes", dict: "a mapping", 
 class _Loader(yaml.SafeLoader):
     """The safe loader without aliases: a few lines of them can stand for gigabytes."""
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("an alias (*name); write the value out")
         return super().compose_node(parent, index)
