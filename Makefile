@@ -1,6 +1,6 @@
 # make demo: score shipped sample submissions.   make test: the tests.   make lint: style, types, import contracts.
 PYTHON ?= python3
-PIP = .venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP = .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint benchmark assets clean
 

@@ -1,10 +1,12 @@
 """Small valid submissions and data folders, for tests that then spoil them."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import config
 from scipy.spatial.transform import Rotation
 
 from wildhoi.dataset import DataFolder, seal_folder, write_annotations
@@ -14,6 +16,16 @@ from wildhoi.submission.manifest import Manifest
 
 DATASET = "open-sample"
 MANIFEST_ROW = Manifest("made up", DATASET, body_model="open")
+
+
+@contextmanager
+def unchecked():
+    """What a caller outside the tests sees: no beartype in front."""
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", False)
 
 
 def rotation(seed):

@@ -39,7 +39,7 @@ def test_atomic_path_replaces(tmp_path):
 
 def test_canonical_json_does_not_depend_on_order():
     assert canonical_json({"b": 1, "a": {"d": [1, 2.5], "c": "é"}}) == '{"a":{"c":"é","d":[1,2.5]},"b":1}'
-    assert canonical_json({"a": 1, "b": 2}) == canonical_json(dict([("b", 2), ("a", 1)]))
+    assert canonical_json({"a": 1, "b": 2}) == canonical_json({"b": 2, "a": 1})
 
 
 def test_canonical_json_is_json_of_the_value():

@@ -2,7 +2,6 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-from jaxtyping import config
 
 import submissions
 from wildhoi.errors import InputError
@@ -11,10 +10,9 @@ from wildhoi.schema import Camera, Failure, Human, ObjectPose, Reconstruction, a
 
 @pytest.fixture(autouse=True)
 def _no_outer_check():
-    """Callers outside the tests have no beartype in front: what the dataclasses say themselves is under test."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
+    """What the dataclasses say themselves is under test."""
+    with submissions.unchecked():
+        yield
 
 
 def test_lists_and_float32_become_float64():

@@ -1,4 +1,4 @@
-"""Render the shipped templates with their keypoints into one picture: `python tools/render_gallery.py [--out FILE]`."""
+"""Render the shipped templates with their keypoints into one picture: `python -m tools.render_gallery [--out FILE]`."""
 
 import argparse
 import colorsys
@@ -12,11 +12,10 @@ import trimesh
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from wildhoi.rendering import picture, project
+from wildhoi.templates import SHIPPED, load_template
 
-from wildhoi.rendering import picture, project  # noqa: E402
-from wildhoi.templates import SHIPPED, load_template  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 WIDTH, HEIGHT, CAPTION = 340, 266, 32
 FINE = 2

@@ -49,12 +49,7 @@ def human(rng, spread):
 
 
 def nudged(person, rng):
-    return Human(
-        person.betas,
-        person.body_pose + 0.02 * rng.standard_normal((21, 3)),
-        person.left_hand_pose,
-        person.right_hand_pose,
-    )
+    return replace(person, body_pose=person.body_pose + 0.02 * rng.standard_normal((21, 3)))
 
 
 def items(count, off):
@@ -104,9 +99,9 @@ def published(scored, of):
 
 
 def posed_body(body, person):
-    with torch.no_grad():
-        arrays = (person.betas, person.body_pose, person.left_hand_pose, person.right_hand_pose)
-        return body.surface(*(torch.tensor(a[None], dtype=torch.float32) for a in arrays)).vertices[0].numpy()
+    """With the gradient's bookkeeping, as published: the model's parameters ask for it."""
+    arrays = (person.betas, person.body_pose, person.left_hand_pose, person.right_hand_pose)
+    return body.surface(*(torch.tensor(a[None], dtype=torch.float32) for a in arrays)).vertices[0].detach().numpy()
 
 
 def aligned(prediction, truth):
@@ -121,7 +116,8 @@ def aligned(prediction, truth):
 
 
 def points_on(vertices, faces, count):
-    return trimesh.sample.sample_surface(trimesh.Trimesh(vertices, faces, process=False), count)[0]
+    mesh = trimesh.Trimesh(vertices, faces)  # its default clean-up included, as published
+    return trimesh.sample.sample_surface(mesh, count)[0]
 
 
 def chamfer(x, y):

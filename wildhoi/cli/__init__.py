@@ -96,11 +96,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a submission: prints a table, writes scores.json and per_image.parquet."""
-    from evaluation.evaluate import Options
-    from evaluation.evaluate import evaluate as score
     from evaluation.protocol import load_protocol, protocol_for
-    from evaluation.report import score_report
-    from evaluation.scores import write_scores
     from wildhoi.dataset import find_data
     from wildhoi.files import require_writable
     from wildhoi.submission.folder import read_submission
@@ -110,6 +106,12 @@ def evaluate(
     handed_in = read_submission(submission)
     folder = find_data(data or handed_in.manifest.dataset)
     chosen = load_protocol(protocol) if protocol else protocol_for(folder.name)
+    # torch comes only after everything that can be refused without it
+    from evaluation.evaluate import Options
+    from evaluation.evaluate import evaluate as score
+    from evaluation.report import score_report
+    from evaluation.scores import write_scores
+
     options = Options(body, names(objects), strict, workers, device)
     with Progress() as progress:
         scores = score(handed_in, folder, chosen, options, lambda done, total: progress("scoring", done, total))

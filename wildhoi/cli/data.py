@@ -27,7 +27,9 @@ def convert(
 ) -> None:
     """Convert a raw release into a data folder."""
     from wildhoi.convert.wildhoi_release import convert_annotations
+    from wildhoi.files import require_writable
 
+    require_writable(out)
     report = convert_annotations(raw, data or raw / "data", out, objects=names(objects) or None)
     if as_json:
         return show_json(report.to_dict())

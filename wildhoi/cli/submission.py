@@ -90,9 +90,11 @@ def convert(
     nan_as_failed: Annotated[bool, typer.Option("--nan-as-failed", help="Rows with NaN become failures.")] = False,
 ) -> None:
     """Turn other people's result files into a submission; nothing in them is ever executed."""
+    from wildhoi.files import require_writable
     from wildhoi.submission.convert import convert_results
     from wildhoi.submission.manifest import Manifest
 
+    require_writable(out)
     manifest = Manifest(method, dataset, body_model=body_model, supervision="unknown")
     done = convert_results(sources, out, manifest, nan_as_failed=nan_as_failed)
     for warning in done.warnings:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from wildhoi import columns
 from wildhoi.dataset import ROTATION_TOLERANCE
 from wildhoi.geometry import nearest_rotation, orthonormality_error
-from wildhoi.schema import Camera, Failure, ObjectPose, Reconstruction
+from wildhoi.schema import Failure, Reconstruction
 from wildhoi.submission.defects import Defect, errors
 
 STATUS = ("ok", "failed")
@@ -78,8 +78,10 @@ def read_predictions(path: Path) -> tuple[Predictions, list[Defect]]:
     _check_numbers(table, report)
     _check_cameras(table, report)
     defects = sorted(report.defects, key=lambda d: -1 if d.row is None else d.row)
-    valid = not errors(defects)
-    return Predictions(ids, [_record(table, row) for row in range(table.n_rows)] if valid else None), defects
+    if errors(defects):
+        return Predictions(ids, None), defects
+    exact = _exact_rotations(table)
+    return Predictions(ids, [_record(exact, row) for row in range(table.n_rows)]), defects
 
 
 def _cut(text: str | None, length: int) -> str | None:
@@ -196,6 +198,16 @@ def _check_rotations(name: str, values: np.ndarray, usable: np.ndarray, report: 
     report.add(near, "rotation-projected", found, "a rotation", "the nearest rotation is used", "warning")
 
 
+def _exact_rotations(table: columns.Columns) -> columns.Columns:
+    """The table with the nearest rotation in place of each given matrix."""
+    exact = {
+        name: nearest_rotation(np.where(np.isfinite(table.numbers[name]), table.numbers[name], np.eye(3)))
+        for name in columns.ROTATIONS
+        if name in table.numbers
+    }
+    return replace(table, numbers={**table.numbers, **exact})
+
+
 def _record(table: columns.Columns, row: int) -> Reconstruction | Failure:
     image_id = str(table.texts["image_id"][row])
     seconds = table.numbers["seconds"][row] if "seconds" in table.numbers else np.nan
@@ -203,8 +215,5 @@ def _record(table: columns.Columns, row: int) -> Reconstruction | Failure:
     if table.texts["status"][row] == "failed":
         reason = table.texts.get("reason", [None] * table.n_rows)[row]
         return Failure(image_id, _cut(reason, MAX_REASON) or "no reason given", taken)
-    pose, camera = columns.read_object(table, row), columns.read_camera(table, row)
-    if camera is not None:
-        camera = Camera(nearest_rotation(camera.rotation), camera.translation, camera.focal, camera.principal_point)
-    exact = ObjectPose(nearest_rotation(pose.rotation), pose.translation, pose.scale, pose.angle)
-    return Reconstruction(image_id, columns.read_human(table, row), exact, camera, taken)
+    human, pose = columns.read_human(table, row), columns.read_object(table, row)
+    return Reconstruction(image_id, human, pose, columns.read_camera(table, row), taken)

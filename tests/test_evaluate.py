@@ -1,0 +1,282 @@
+"""Scoring end to end, on the data and submissions that ship."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scenes import equivalent
+
+import submissions
+from evaluation.evaluate import Options, evaluate
+from evaluation.protocol import load_protocol, protocol_for
+from evaluation.scores import write_scores
+from wildhoi.dataset import find_data, load_annotations
+from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.schema import Failure
+from wildhoi.submission.defects import DefectError
+from wildhoi.submission.folder import read_submission
+from wildhoi.templates import find_template, load_template
+from wildhoi.workflows import SAMPLE_SUBMISSIONS
+
+FLOOR_FREE = ("surface_human", "surface_object", "v2v_human", "v2v_object", "rotation", "translation", "mssd", "add_s")
+FEW = ("baseball", "basketball")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return find_data("open-sample")
+
+
+@pytest.fixture(scope="module")
+def truth(data):
+    return [submissions.as_reconstruction(annotation) for annotation in load_annotations(data)]
+
+
+def fast(protocol="open@1", **changes):
+    """A protocol with few points: what is tested here is not the size of the sample."""
+    return replace(load_protocol(protocol), points=400, surface_points=200, **changes)
+
+
+def score(folder, records, data, protocol=None, manifest=submissions.MANIFEST_ROW, **options):
+    submission = read_submission(submissions.make_submission(folder, records, manifest))
+    return evaluate(submission, data, protocol or fast(), Options(**{"objects": FEW, **options}))
+
+
+def mean(scores, metric, scope="overall"):
+    table = scores.scores["overall"] if scope == "overall" else scores.scores["objects"][scope]
+    return table["metrics"][metric]["mean"]
+
+
+def sample(name):
+    return read_submission(SAMPLE_SUBMISSIONS / f"sample-noise-{name}")
+
+
+def text(scores):
+    return json.dumps(scores.scores, sort_keys=True) + json.dumps(scores.rows)
+
+
+# What is right
+
+
+def test_the_truth_scores_zero_where_nothing_is_sampled(tmp_path, data, truth):
+    scores = score(tmp_path, truth, data, objects=("barbell", "basketball", "bicycle"))
+    for row in scores.rows:
+        assert all(row[name] == 0 for name in FLOOR_FREE if not (row["object"] == "basketball" and name == "rotation"))
+        assert row["contact_f1"] in (1, None) or np.isnan(row["contact_f1"])
+    assert mean(scores, "rotation") == mean(scores, "joint_angle") == 0
+    assert mean(scores, "chamfer_human") > 0 and mean(scores, "f_score_human") > 0.1
+
+
+def test_an_equivalent_pose_has_no_error_of_rotation(tmp_path, data, truth):
+    objects = ("barbell", "baseball", "skateboard")
+    turned = []
+    for record, annotation in zip(truth, load_annotations(data), strict=True):
+        symmetry = load_template(find_template(data.objects, annotation.object)).symmetry()
+        element = symmetry.candidates(np.eye(3))[-1]
+        turned.append(replace(record, object_pose=equivalent(record.object_pose, element, symmetry.point)))
+    scores = score(tmp_path, turned, data, objects=objects)
+    for thing in objects:
+        assert mean(scores, "rotation", thing) < 1e-4 and mean(scores, "mssd", thing) < 1e-3
+    assert mean(scores, "v2v_object", "skateboard") > 1
+
+
+def test_more_noise_scores_worse(data):
+    results = [evaluate(sample(name), data, fast(), Options(objects=FEW)) for name in ("small", "medium", "large")]
+    for metric in ("surface_human", "surface_object", "translation", "mssd", "v2v_human", "v2v_object"):
+        small, medium, large = (mean(scores, metric) for scores in results)
+        assert 0 < small < medium < large
+
+
+def test_a_known_shift_is_measured_in_centimetres(tmp_path, data, truth):
+    shift = np.array([0.03, 0.0, 0.04])
+    moved = [
+        replace(r, object_pose=replace(r.object_pose, translation=r.object_pose.translation + shift)) for r in truth
+    ]
+    scores = score(tmp_path, moved, data)
+    assert mean(scores, "translation") == pytest.approx(5, abs=1e-4)
+    assert mean(scores, "v2v_object") == pytest.approx(5, abs=1e-4)
+    assert mean(scores, "v2v_human") == 0
+
+
+# The same, always
+
+
+def test_neither_processes_nor_the_order_of_rows_change_a_bit(data, monkeypatch):
+    monkeypatch.setattr("evaluation.scoring.SHARD", 2)  # three shards of six images
+    submission, protocol = sample("medium"), fast()
+    one = text(evaluate(submission, data, protocol, Options(objects=FEW)))
+    shuffled = replace(submission, rows=submission.rows[7:][::-1] + submission.rows[:7])
+    assert text(evaluate(shuffled, data, protocol, Options(objects=FEW))) == one
+    assert text(evaluate(shuffled, data, protocol, Options(objects=FEW, workers=2))) == one
+
+
+def test_running_again_writes_the_same_bytes(tmp_path, data):
+    for run in ("1", "2"):
+        write_scores(tmp_path / run, evaluate(sample("small"), data, fast(), Options(objects=FEW)))
+    for file in ("scores.json", "per_image.parquet"):
+        assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
+    assert submissions.files_below(tmp_path / "1") == {"scores.json", "per_image.parquet"}
+
+
+def test_the_score_of_an_image_does_not_depend_on_the_others(tmp_path, data):
+    alone = evaluate(sample("small"), data, fast(), Options(objects=("basketball",))).rows
+    among = evaluate(sample("small"), data, fast(), Options(objects=FEW)).rows
+    together = {row["image_id"]: row for row in among}
+    for row in alone:
+        for name, value in row.items():
+            other = together[row["image_id"]][name]
+            assert value == other or (value != value and other != other) or abs(value - other) <= 1e-6
+
+
+# Failures and coverage
+
+
+def test_failed_and_missing_images_are_in_every_denominator(tmp_path, data, truth):
+    few = [r for r in truth if r.image_id in {a.image_id for a in load_annotations(data, objects=["baseball"])}]
+    records = [few[0], Failure(few[1].image_id, "no person"), *[r for r in truth if r not in few]]
+    scores = score(tmp_path, records, data, objects=("baseball",))
+    table = scores.scores["overall"]
+    counts = {key: table["coverage"][key] for key in ("images", "scored", "failed", "missing")}
+    assert counts == {"images": 3, "scored": 1, "failed": 1, "missing": 1}
+    assert table["recalls"]["translation"]["curve"] == [pytest.approx(1 / 3, abs=1e-6)] * 10
+    assert mean(scores, "translation") == 0 and table["metrics"]["translation"]["n"] == 1
+    assert {row["image_id"]: row["reason"] for row in scores.rows}[few[1].image_id] == "no person"
+    assert [w.code for w in scores.warnings] == ["missing-id"]
+
+
+def test_nothing_scored_is_nothing_not_zero(tmp_path, data, truth):
+    scores = score(tmp_path, [Failure(r.image_id, "x") for r in truth], data)
+    assert mean(scores, "translation") is None
+    assert scores.scores["overall"]["recalls"]["translation"]["average"] == 0
+    write_scores(tmp_path / "out", scores)
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["overall"]["coverage"]["share"] == 0
+
+
+def test_strict_refuses_what_is_incomplete(tmp_path, data, truth):
+    with pytest.raises(DefectError, match=r"incomplete.*1 of 24 missing"):
+        score(tmp_path / "less", truth[1:], data, strict=True)
+    assert score(tmp_path / "all", truth, data, strict=True).warnings == []
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "wanted"),
+    [
+        ({"dataset": "wildhoi"}, {}, "wrong-dataset"),
+        ({"body_model": "smplx"}, {}, "wrong-body_model"),
+        ({"split": "train"}, {}, "no annotations of split 'train'"),
+        ({}, {"objects": ("spoon",)}, "spoon"),
+        ({}, {"body": "smplx"}, "--body smplx"),
+        ({}, {"device": "gpu"}, "--device gpu"),
+        ({}, {"device": "cuda:99"}, "--device cuda:99"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, data, truth, change, options, wanted):
+    manifest = replace(submissions.MANIFEST_ROW, **change)
+    with pytest.raises(InputError, match=wanted):
+        score(tmp_path, truth, data, manifest=manifest, **options)
+
+
+def test_unknown_images_are_refused(tmp_path, data, truth):
+    with pytest.raises(DefectError, match="no-known-image"):
+        score(tmp_path / "none", submissions.rows(), data)
+    with pytest.raises(DefectError, match=r"unknown-id.*and 1 more"):
+        score(tmp_path / "two", [*truth, *submissions.rows(2)], data)
+
+
+def test_another_stream_of_random_numbers_is_refused(tmp_path, data, truth):
+    with pytest.raises(InputError, match="stream 'pcg@9'"):
+        score(tmp_path, truth, data, fast(stream="pcg@9"))
+
+
+# Official or not, and which numbers these are
+
+
+def test_the_whole_sample_under_its_protocol_is_official(tmp_path, data, truth):
+    failures = [Failure(r.image_id, "x") for r in truth]
+    scores = score(tmp_path, failures, data, load_protocol("open@1"), objects=()).scores
+    assert scores["official"] is True and scores["unofficial_because"] == []
+    assert protocol_for(data.name).id == "open@1"
+
+
+def test_a_subset_is_unofficial(tmp_path, data, truth):
+    scores = score(tmp_path, truth, data, objects=("baseball",)).scores
+    assert scores["official"] is False and "only the objects baseball" in scores["unofficial_because"][0]
+    assert list(scores["objects"]) == ["baseball"]
+
+
+def test_licensed_data_on_the_open_body_are_unofficial(tmp_path):
+    data = submissions.make_data(tmp_path / "data", ["tennis"], body_model="smplx", name="wildhoi")
+    records = [submissions.as_reconstruction(a) for a in load_annotations(data)]
+    manifest = replace(submissions.MANIFEST_ROW, dataset="wildhoi", body_model="smplx")
+    found = score(tmp_path / "sub", records, data, fast("wildhoi@1"), manifest, body="open", objects=())
+    assert found.scores["official"] is False
+    assert found.scores["unofficial_because"] == ["body model open, the protocol's is smplx"]
+    assert mean(found, "v2v_human") == mean(found, "rotation") == 0
+
+
+def test_without_the_licensed_body_the_way_out_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("WILDHOI_BODY_MODELS", raising=False)
+    data = submissions.make_data(tmp_path / "data", ["tennis"], body_model="smplx", name="wildhoi")
+    records = [submissions.as_reconstruction(a) for a in load_annotations(data)]
+    manifest = replace(submissions.MANIFEST_ROW, dataset="wildhoi", body_model="smplx")
+    with pytest.raises(MissingAssetError, match="--body open"):
+        score(tmp_path / "sub", records, data, fast("wildhoi@1"), manifest, objects=())
+
+
+def test_smplh_data_score_on_the_open_body_under_the_combined_alignment(tmp_path):
+    data = submissions.make_data(tmp_path / "data", ["tennis"], body_model="smplh", name="behave")
+    records = [submissions.as_reconstruction(a) for a in load_annotations(data)]
+    manifest = replace(submissions.MANIFEST_ROW, dataset="behave", body_model="smplh")
+    found = score(tmp_path / "sub", records, data, fast("behave@1"), manifest, body="open", objects=())
+    assert found.scores["overall"]["coverage"]["alignments"] == {"combined": 2}
+    assert mean(found, "v2v_human") < 1e-6 and mean(found, "rotation") < 1e-4 and mean(found, "surface_object") < 1e-6
+    assert any("keyframes" in reason for reason in found.scores["unofficial_because"])
+
+
+def test_an_image_list_picks_the_official_images(tmp_path):
+    data = submissions.make_data(tmp_path / "data", ["tennis"], 3, body_model="smplh", name="behave")
+    truth = load_annotations(data)
+    (data.path / "lists").mkdir()
+    (data.path / "lists" / "keyframes.json").write_text(json.dumps([truth[0].image_id, truth[2].image_id]))
+    manifest = replace(submissions.MANIFEST_ROW, dataset="behave", body_model="smplh")
+    records = [Failure(a.image_id, "x") for a in truth]
+    found = score(tmp_path / "sub", records, data, fast("behave@1"), manifest, body="open", objects=())
+    assert [row["image_id"] for row in found.rows] == [truth[0].image_id, truth[2].image_id]
+
+
+def test_scores_say_which_numbers_they_are(tmp_path, data, truth):
+    protocol = load_protocol("open@1")
+    submission = read_submission(submissions.make_submission(tmp_path, truth))
+    failed = replace(submission, rows=[Failure(r.image_id, "x") for r in truth])
+    scores = evaluate(failed, data, protocol, Options()).scores
+    assert scores["protocol"]["id"] == "open@1" and scores["protocol"]["hash"] == protocol.hash
+    assert scores["dataset"] == {"name": "open-sample", "revision": data.revision, "split": "test"}
+    assert scores["body"]["model"] == "open" and len(scores["body"]["sha256"]["neutral"]) == 64
+    assert set(scores["templates"]) == set(scores["objects"]) and all(
+        len(h) == 64 for h in scores["templates"].values()
+    )
+    assert scores["seed"] == 0 and scores["device"] == "cpu"
+    assert {"wildhoi", "torch", "numpy", "scipy", "python"} <= set(scores["versions"])
+    assert scores["submission"]["sha256"] == submission.sha256
+
+
+def test_per_image_holds_every_image_and_metric(tmp_path, data, truth):
+    protocol = fast()
+    write_scores(tmp_path / "out", score(tmp_path / "sub", truth[1:], data, protocol))
+    table = pd.read_parquet(tmp_path / "out" / "per_image.parquet")
+    assert len(table) == 6 and set(protocol.metrics) <= set(table.columns)
+    assert list(table["image_id"]) == sorted(table["image_id"]) or list(table["object"]) == sorted(table["object"])
+
+
+def test_nothing_is_written_while_scoring(tmp_path, data, truth, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = submissions.make_submission(tmp_path / "sub", truth)
+    evaluate(read_submission(folder), data, fast(), Options(objects=("baseball",)))
+    assert submissions.files_below(tmp_path) == {"sub", "sub/submission.yaml", "sub/predictions.parquet"}
+    assert not list(Path.cwd().glob("*.json"))
