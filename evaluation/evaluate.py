@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from evaluation.protocol import Protocol
+from evaluation.protocol import Protocol, is_shipped
 from evaluation.sampling import STREAM
 from evaluation.scores import SPEC, Scores
 from evaluation.scoring import Item, Job, score_items, template_hashes, template_of
@@ -130,6 +130,8 @@ def _check_device(device: str) -> None:
 
 def _unofficial(job: Job, data: DataFolder, protocol: Protocol, hashes: Mapping[str, str]) -> list[str]:
     reasons = []
+    if not is_shipped(protocol):
+        reasons.append(f"protocol {protocol.id} with hash {protocol.hash[:12]} is not the one that ships")
     if job.body != protocol.body_model:
         reasons.append(f"body model {job.body}, the protocol's is {protocol.body_model}")
     if data.name not in protocol.datasets:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 from evaluation.sampling import uniform_numbers
 
@@ -30,6 +31,8 @@ def cluster_interval(
     Each resample gives `t* = (mean* - mean) / se*`; the interval is `mean - t*_high se, mean - t*_low se`, with the
     standard error of a ratio: `se^2 = G/(G-1) sum_g (S_g - mean n_g)^2 / n^2` for cluster sums S_g and sizes n_g.
 
+    Where so many resamples lack spread that the quantiles are theirs, Student's interval of the clusters stands in.
+
     Args:
         values: one per image; NaN is left out.
         clusters: the cluster of each image.
@@ -50,7 +53,10 @@ def cluster_interval(
         return Interval(float(mean[0]), float(mean[0]), count)
     draws = (uniform_numbers(RESAMPLES, count, "bootstrap", key) * count).astype(np.int64)
     means, errors = _mean_and_error(sums[draws], sizes[draws])
-    usable = errors > 0  # a resample of one cluster over and over has no spread to divide by
+    usable = errors > 1e-9 * error[0]  # the others drew clusters without spread: only rounding to divide by
+    if (~usable).mean() > (1 - level) / 2:
+        half = float(stats.t.ppf((1 + level) / 2, count - 1) * error[0])
+        return Interval(float(mean[0]) - half, float(mean[0]) + half, count)
     t = (means[usable] - mean[0]) / errors[usable]
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(mean[0] - high * error[0]), float(mean[0] - low * error[0]), count)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.neighbours import chamfer_distance, nearest_distances, within
-from evaluation.pair import Pair, Surface
+from evaluation.pair import Pair, Side, Surface
+from evaluation.sampling import spread_over
 from evaluation.surfaces import point_to_surface
 from wildhoi.geometry import geodesic_angle
 
@@ -77,8 +78,8 @@ def surface_object(pair: Pair) -> float:
 
 
 def _surface(prediction: Surface, truth: Surface, count: int) -> float:
-    there = point_to_surface(prediction.points[:count], truth.vertices, truth.faces)
-    back = point_to_surface(truth.points[:count], prediction.vertices, prediction.faces)
+    there = point_to_surface(spread_over(prediction.points, count), truth.vertices, truth.faces)
+    back = point_to_surface(spread_over(truth.points, count), prediction.vertices, prediction.faces)
     return CM * float(there.mean() + back.mean())
 
 
@@ -128,9 +129,9 @@ def mssd(pair: Pair) -> float:
 
 @metric("ADD-S", "cm")
 def add_s(pair: Pair) -> float:
-    """Mean distance of each posed template vertex to the nearest true one (ADI of BOP)."""
+    """Mean distance of each true vertex to the nearest predicted one (ADI of BOP; Hinterstoisser et al. 2012)."""
     template, prediction, truth = pair.template, pair.prediction.pose, pair.truth.pose
-    return CM * float(nearest_distances(template.posed(prediction), template.posed(truth)).mean())
+    return CM * float(nearest_distances(template.posed(truth), template.posed(prediction)).mean())
 
 
 def _contact_scores(pair: Pair) -> tuple[float, float]:
@@ -198,14 +199,17 @@ def f_score_combined(pair: Pair) -> float:
     return _f_score(pair, ("human", "object"))
 
 
+def _f_score_points(side: Side, count: int) -> dict[str, np.ndarray]:
+    return {part: getattr(side, part).draw(count, "f-score") for part in ("human", "object")}
+
+
 def _f_score(pair: Pair, parts: tuple[str, ...]) -> float:
     """Nearer than the threshold counts as found, in the frame divided by twice the truth's radius."""
-    scene = np.concatenate([pair.truth.human.points, pair.truth.object.points])
+    draws = [_f_score_points(side, pair.protocol.f_score_points) for side in (pair.prediction, pair.truth)]
+    scene = np.concatenate([draws[1]["human"], draws[1]["object"]])
     size = 2 * np.linalg.norm(scene - scene.mean(axis=0), axis=1).max()
     near = size * pair.protocol.f_score_threshold
-    prediction, truth = (
-        np.concatenate([getattr(side, part).points for part in parts]) for side in (pair.prediction, pair.truth)
-    )
+    prediction, truth = (np.concatenate([draw[part] for part in parts]) for draw in draws)
     return _harmonic_mean(float(within(prediction, truth, near).mean()), float(within(truth, prediction, near).mean()))
 
 

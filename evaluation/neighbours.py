@@ -9,7 +9,9 @@ from pykdtree.kdtree import KDTree
 if TYPE_CHECKING:
     import torch
 
-LEAF_SIZE = 32  # measured best for 10,000 points
+LEAF_SIZE = 24  # measured best for 10,000 points, near and half a metre apart
+PROBES = 64  # queries asked first, to see whether the clouds are far apart
+FAR = 0.1  # mean distance, over the points' extent, from which leaving points out pays
 FAR_CELLS = 2  # halvings of far queries: 4 cells were fastest from 2 m to 10 m
 
 
@@ -19,26 +21,38 @@ def nearest_distances(queries: Float[np.ndarray, "n 3"], points: Float[np.ndarra
     A kd-tree visits ever more leaves the further the clouds are apart. Then, however, most points cannot be
     nearest to any query, and are left out first (`candidates`).
     """
-    if candidates(queries, points).sum() > len(points) // 2:
-        return _tree_distances(queries, points)
+    tree = _tree(points)
+    probed = _ask(tree, queries[:: max(len(queries) // PROBES, 1)])
+    low, high = _box(points)
+    if probed.mean() <= FAR * np.linalg.norm(high - low) or candidates(queries, points).sum() > len(points) // 2:
+        return _ask(tree, queries)
     distances = np.empty(len(queries))
     for cell in _cells(queries, FAR_CELLS):
-        distances[cell] = _tree_distances(queries[cell], points[candidates(queries[cell], points)])
+        distances[cell] = _ask(_tree(points[candidates(queries[cell], points)]), queries[cell])
     return distances
 
 
-def _tree_distances(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
-    tree = KDTree(np.ascontiguousarray(points), leafsize=LEAF_SIZE)
-    return np.asarray(tree.query(np.ascontiguousarray(queries))[0])
+def _box(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of the bounding box; rows of coordinates reduce ten times faster than columns."""
+    coordinates = np.ascontiguousarray(points.T)
+    return coordinates.min(axis=1), coordinates.max(axis=1)
+
+
+def _tree(points: np.ndarray) -> KDTree:
+    return KDTree(np.ascontiguousarray(points), leafsize=LEAF_SIZE)
+
+
+def _ask(tree: KDTree, queries: np.ndarray, bound: float | None = None) -> np.ndarray:
+    """Distances to the nearest point of the tree; infinite beyond the bound."""
+    return np.asarray(tree.query(np.ascontiguousarray(queries), distance_upper_bound=bound)[0])
 
 
 def within(
     queries: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"], distance: float
 ) -> Bool[np.ndarray, "n"]:
     """Which queries have one of the points strictly nearer than `distance`, metres."""
-    tree = KDTree(np.ascontiguousarray(points), leafsize=LEAF_SIZE)
     # the bound only prunes: a hair above the distance, so that rounding cannot drop what the comparison keeps
-    found = tree.query(np.ascontiguousarray(queries), distance_upper_bound=distance * (1 + 1e-9))[0]
+    found = _ask(_tree(points), queries, distance * (1 + 1e-9))
     return np.asarray(found < distance)
 
 
@@ -49,7 +63,7 @@ def candidates(queries: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3
     `|x - y|^2 - |x - y0|^2 = |c - y|^2 - |c - y0|^2 - 2 e . (y - y0) >= |c - y|^2 - |c - y0|^2 - 2 r |y - y0|`,
     so a point y with a positive right side is never nearer than y0.
     """
-    low, high = queries.min(axis=0), queries.max(axis=0)
+    low, high = _box(queries)
     centre = (low + high) / 2
     radius = np.sqrt(((queries - centre) ** 2).sum(axis=1).max())
     squared = ((points - centre) ** 2).sum(axis=1)

@@ -31,7 +31,11 @@ class Surface:
     @cached_property
     def points(self) -> Float[np.ndarray, "n 3"]:
         """Points uniform by area, drawn from this surface's own stream."""
-        return sample_surface(self.vertices, self.faces, uniform_numbers(self.n_points, 3, *self.stream))
+        return self.draw(self.n_points)
+
+    def draw(self, count: int, *purpose: str) -> Float[np.ndarray, "n 3"]:
+        """So many points uniform by area; a purpose has a stream of its own."""
+        return sample_surface(self.vertices, self.faces, uniform_numbers(count, 3, *self.stream, *purpose))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Protocols: every choice behind a number, as data with an id and a hash."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -7,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from evaluation.sampling import STREAM
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, sha256_text
+from wildhoi.objects import find_category
 from wildhoi.schema import BodyKind
 
 FOLDER = Path(__file__).parent / "protocols"
@@ -18,7 +21,22 @@ CHOICES = {
     "articulation": ("ignored", "posed"),
     "sphere_rotation": ("zero", "excluded"),
     "body_model": ("smplx", "smplh", "open"),
+    "stream": (STREAM,),
+    "failures": ("counted",),
 }
+RANGES: dict[str, tuple[type, float, float]] = {
+    "points": (int, 1, 1_000_000),
+    "surface_points": (int, 1, 1_000_000),
+    "f_score_points": (int, 1, 1_000_000),
+    "seed": (int, 0, 2**63 - 1),
+    "min_visible": (float, 0, 1),
+    "contact_distance": (float, 0, 100),
+    "f_score_threshold": (float, 0, 100),
+}
+SYMMETRY = {"kind", "axis", "across", "order", "flip", "point", "point_keypoints"}
+UNITS = ("cm", "degrees", "diameter")
+NUMBERS = {int: "a whole number", float: "a number"}
+TEXTS = {"id": r"[\w.-]+@\d+", "title": ".*", "image_list": r"[\w.-]*"}
 
 
 @dataclass(frozen=True)
@@ -37,10 +55,10 @@ class Recall:
 class Protocol:
     """The choices of a protocol.
 
-    `points` are drawn per surface for the Chamfer distance, `surface_points` of them measure the distance to the
-    other surface. `image_list` names the list of image ids (in the data folder) that is official. `symmetry`
-    overrides single entries of the category table. `templates` maps an object to its template's hash, where it is
-    fixed.
+    `points` are drawn per surface for the Chamfer distance; `surface_points` of them, spread over the surface, measure
+    the distance to the other one; the F-score draws `f_score_points` of its own. `image_list` names the list of image
+    ids (in the data folder) that is official. `symmetry` overrides single entries of the category table. `templates`
+    maps an object to its template's hash, where it is fixed.
     """
 
     id: str
@@ -58,6 +76,7 @@ class Protocol:
     min_visible: float
     image_list: str
     contact_distance: float
+    f_score_points: int
     f_score_threshold: float
     failures: str
     metrics: tuple[str, ...]
@@ -76,6 +95,11 @@ class Protocol:
 def protocol_ids() -> list[str]:
     """The protocols that ship, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def is_shipped(protocol: Protocol) -> bool:
+    """Whether a protocol is, in every choice, the one that ships under its id."""
+    return protocol.id in protocol_ids() and load_protocol(protocol.id).hash == protocol.hash
 
 
 def load_protocol(name: str | Path) -> Protocol:
@@ -104,12 +128,71 @@ def _parse(path: Path, raw: dict[str, Any]) -> Protocol:
     for name, allowed in CHOICES.items():
         if raw[name] not in allowed:
             raise InputError(f"{path}: {name} is {raw[name]!r}, want one of {', '.join(allowed)}")
+    _check_values(path, raw)
+    if path.parent != FOLDER:  # those that ship are checked by the tests: the metrics take a while to import
+        _check_references(path, raw)
+    _check_selections(path, raw)
     recalls = {
         name: Recall(entry["metric"], tuple(map(float, entry["thresholds"])), entry["unit"])
         for name, entry in raw.pop("recalls").items()
     }
     tuples = {name: tuple(raw[name]) for name in ("datasets", "metrics", "headline")}
-    return Protocol(**{**raw, **tuples, "recalls": recalls})
+    numbers = {name: kind(raw[name]) for name, (kind, _, _) in RANGES.items()}
+    return Protocol(**{**raw, **numbers, **tuples, "recalls": recalls})
+
+
+def _check_values(path: Path, raw: dict[str, Any]) -> None:
+    """Refuse values of the wrong type or range."""
+    for name, (kind, low, high) in RANGES.items():
+        value = raw[name]
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole or (kind is float and isinstance(value, float))) or not low <= value <= high:
+            raise InputError(f"{path}: {name} is {value!r}, want {NUMBERS[kind]} from {low:g} to {high:g}")
+    for name, pattern in TEXTS.items():
+        if not isinstance(raw[name], str) or not re.fullmatch(pattern, raw[name]):
+            raise InputError(f"{path}: {name} is {raw[name]!r}, want text like {pattern}")
+    for name in ("datasets", "metrics", "headline"):
+        if not isinstance(raw[name], list) or not all(isinstance(item, str) for item in raw[name]):
+            raise InputError(f"{path}: {name} is {raw[name]!r}, want a list of names")
+    for name in ("recalls", "symmetry", "templates"):
+        if not isinstance(raw.get(name, {}), dict):
+            raise InputError(f"{path}: {name} is {raw[name]!r}, want a table")
+    if raw["surface_points"] > raw["points"]:
+        raise InputError(f"{path}: surface_points is {raw['surface_points']}, want at most points, {raw['points']}")
+
+
+def _check_selections(path: Path, raw: dict[str, Any]) -> None:
+    """Refuse a headline or a recall of a metric that the protocol does not compute."""
+    if lost := [name for name in raw["headline"] if name not in raw["metrics"]]:
+        raise InputError(f"{path}: headline names {', '.join(lost)}, want some of its metrics")
+    for name, entry in raw["recalls"].items():
+        _check_recall(f"{path}: recalls.{name}", entry, raw["metrics"])
+
+
+def _check_references(path: Path, raw: dict[str, Any]) -> None:
+    """Refuse names of metrics, objects and symmetry entries that do not exist."""
+    from evaluation.metrics import METRICS
+
+    if lost := [name for name in raw["metrics"] if name not in METRICS]:
+        raise InputError(f"{path}: metrics are {', '.join(lost)}, want some of {', '.join(METRICS)}")
+    for name, entry in raw.get("symmetry", {}).items():
+        try:
+            find_category(name)
+        except InputError as error:
+            raise InputError(f"{path}: symmetry: {error}") from None
+        if not isinstance(entry, dict) or not set(entry) <= SYMMETRY:
+            raise InputError(f"{path}: symmetry.{name} is {entry!r}, want a table of {', '.join(sorted(SYMMETRY))}")
+
+
+def _check_recall(where: str, entry: Any, metrics: list[str]) -> None:
+    if not isinstance(entry, dict) or set(entry) != {f.name for f in fields(Recall)}:
+        raise InputError(f"{where}: want exactly {', '.join(f.name for f in fields(Recall))}")
+    if entry["metric"] not in metrics or entry["unit"] not in UNITS:
+        wanted = f"one of its metrics in {' or '.join(UNITS)}"
+        raise InputError(f"{where}: metric {entry['metric']!r} in unit {entry['unit']!r}, want {wanted}")
+    steps = entry["thresholds"]
+    if not isinstance(steps, list) or not steps or not all(type(s) in (int, float) and 0 < s < 1e9 for s in steps):
+        raise InputError(f"{where}: thresholds are {steps!r}, want a list of positive numbers")
 
 
 def protocol_for(dataset: str) -> Protocol:

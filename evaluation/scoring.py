@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from evaluation.metrics import METRICS
 from evaluation.neighbours import chamfer_distances_batched
@@ -167,12 +168,13 @@ def template_hashes(job: Job, items: Sequence[Item]) -> Mapping[str, str]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch use one thread inside: its sums may depend on the number."""
+    """Let torch, BLAS and the kd-trees use one thread: sums may depend on the number, and `workers` is what scales."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)

@@ -28,11 +28,8 @@ def summarise(rows: Sequence[Row], protocol: Protocol, diameters: Mapping[str, f
     """
     names = sorted({row["object"] for row in rows})
     groups = {name: [row for row in rows if row["object"] == name] for name in names}
-    objects = {
-        name: _group(group, protocol, diameters, excluded=("rotation",) if name in spheres else ())
-        for name, group in groups.items()
-    }
-    overall = _group(_overall_rows(rows, protocol, spheres), protocol, diameters)
+    objects = {name: _group(group, protocol, diameters, spheres) for name, group in groups.items()}
+    overall = _group(rows, protocol, diameters, () if protocol.sphere_rotation == "zero" else spheres)
     for name, cell in overall["metrics"].items():
         means = [objects[o]["metrics"][name]["mean"] for o in names]
         cell["mean_over_objects"] = _mean([m for m in means if m is not None])
@@ -41,30 +38,21 @@ def summarise(rows: Sequence[Row], protocol: Protocol, diameters: Mapping[str, f
     return {"overall": overall, "objects": objects}
 
 
-def _overall_rows(rows: Sequence[Row], protocol: Protocol, spheres: Sequence[str]) -> list[Row]:
-    """The rows that overall numbers are taken of: a sphere's rotation is 0 there, or nothing, as the protocol says."""
-    if protocol.sphere_rotation == "zero":
-        return list(rows)
-    return [{**row, "rotation": float("nan")} if row["object"] in spheres else row for row in rows]
+def _group(rows: Sequence[Row], protocol: Protocol, diameters: Mapping[str, float], unturned: Sequence[str]) -> Table:
+    """Aggregate rows; the objects `unturned` have no part in anything of the rotation, scored or not."""
 
+    def of(metric: str) -> list[Row]:
+        return [row for row in rows if metric != "rotation" or row["object"] not in unturned]
 
-def _group(
-    rows: Sequence[Row], protocol: Protocol, diameters: Mapping[str, float], excluded: Sequence[str] = ()
-) -> Table:
-    videos = [row["video_id"] for row in rows]
-    metrics = {}
-    for name in protocol.metrics:
-        values = np.array([float("nan") if name in excluded else row[name] for row in rows], np.float64)
-        metrics[name] = _cell(values, videos, name)
-    recalls = {
-        name: _recall_curve(rows, recall, diameters)
-        for name, recall in protocol.recalls.items()
-        if recall.metric not in excluded
+    return {
+        "coverage": _coverage(rows),
+        "metrics": {name: _cell(of(name), name) for name in protocol.metrics},
+        "recalls": {name: _recall_curve(of(r.metric), r, diameters) for name, r in protocol.recalls.items()},
     }
-    return {"coverage": _coverage(rows), "metrics": metrics, "recalls": recalls}
 
 
-def _cell(values: np.ndarray, videos: Sequence[str], name: str) -> Table:
+def _cell(rows: Sequence[Row], name: str) -> Table:
+    values, videos = np.array([row[name] for row in rows], np.float64), [row["video_id"] for row in rows]
     kept = values[~np.isnan(values)]
     interval = cluster_interval(values, videos, name)
     return {
@@ -101,7 +89,7 @@ def _recall_curve(rows: Sequence[Row], recall: Recall, diameters: Mapping[str, f
         with np.errstate(invalid="ignore"):
             below = values < threshold * np.array(scale)  # NaN, of a failed image, is below nothing
         # an image that the metric does not apply to is in neither count
-        counted = ~np.isnan(values) | np.array([row["status"] != "scored" for row in rows])
+        counted = ~np.isnan(values) | np.array([row["status"] != "scored" for row in rows], bool)
         curve.append(round(float(below.sum() / counted.sum()), DIGITS) if counted.any() else None)
     known = [value for value in curve if value is not None]
     return {

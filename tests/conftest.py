@@ -1,4 +1,8 @@
 import os
+
+# before any library that asks: small work on many threads is slow where cores are shared
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest

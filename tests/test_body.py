@@ -396,7 +396,9 @@ def chumpy(monkeypatch):
 
 
 class TestConversion:
-    @pytest.mark.parametrize("protocol, layout", [(0, sparse.csc_matrix), (1, sparse.csc_matrix), (2, sparse.csr_matrix)])
+    @pytest.mark.parametrize(
+        "protocol, layout", [(0, sparse.csc_matrix), (1, sparse.csc_matrix), (2, sparse.csr_matrix)]
+    )
     def test_published_pickle(self, chumpy, tmp_path, smplh_arrays, protocol, layout):
         small = smplh_arrays
         stored = small | {"J_regressor": layout(small["J_regressor"]), "bs_type": "lrotmin"}

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from command import run
 
 import submissions
+from evaluation.protocol import FOLDER
 from wildhoi import __version__
 from wildhoi.dataset import find_data, load_annotations
 from wildhoi.schema import Failure
@@ -263,6 +265,41 @@ def test_a_broken_protocol_is_refused(command, one_image, content):
     sub, data = one_image
     Path("own.toml").write_bytes(content.encode("latin1"))
     refused(command("evaluate", sub, "--data", data, "--protocol", "own.toml"), 2, "own.toml")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("points", '"x"'),
+        ("points", "0"),
+        ("points", "400000000"),
+        ("points", "true"),
+        ("seed", "nan"),
+        ("seed", "1.5"),
+        ("min_visible", "2"),
+        ("contact_distance", "-1"),
+        ("contact_distance", "nan"),
+        ("datasets", '"open"'),
+        ("metrics", "[3]"),
+        ("headline", '["beauty"]'),
+        ("id", '"../x"'),
+        ("image_list", '"../../secret"'),
+        ("recalls.mssd", "3"),
+        ("recalls.mssd", '{metric = "beauty", unit = "cm", thresholds = [1]}'),
+        ("recalls.mssd", '{metric = "mssd", unit = "cm", thresholds = "all"}'),
+        ("recalls.mssd", '{metric = "mssd", unit = "cm"}'),
+    ],
+)
+def test_a_protocol_with_a_wrong_value_is_refused(command, one_image, field, value):
+    sub, data = one_image
+    own = tomllib.loads((FOLDER / "open@1.toml").read_text())
+    own["recalls"] = {"mssd": own["recalls"]["mssd"]}
+    lines = [f"{name} = {json.dumps(entry)}" for name, entry in own.items() if name != "recalls" and name != field]
+    if not field.startswith("recalls"):
+        recall = own["recalls"]["mssd"]
+        lines.append(f'recalls.mssd = {{metric = "mssd", unit = "cm", thresholds = {recall["thresholds"]}}}')
+    Path("own.toml").write_text("\n".join([*lines, f"{field} = {value}"]))
+    refused(command("evaluate", sub, "--data", data, "--protocol", "own.toml"), 2, "own.toml", field)
 
 
 @pytest.mark.parametrize("place", ["nowhere", "a sub/submission.yaml", "empty"])

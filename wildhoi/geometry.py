@@ -76,6 +76,11 @@ def camera_position(rotation: Matrices, translation: Float[np.ndarray, "*batch 3
     return np.asarray(-np.einsum("...ij,...i->...j", rotation, translation))
 
 
+def _rounding(mean: Float[np.ndarray, "3"], count: int) -> float:
+    """The size that rounding alone gives a centred cloud of equal points."""
+    return float(1e-12 * np.abs(mean).max() * np.sqrt(count))
+
+
 class Similarity(NamedTuple):
     """A map `x -> scale * rotation x + translation`; the rotation's determinant is +1."""
 
@@ -99,7 +104,7 @@ def align_similarity(source: Float[np.ndarray, "n 3"], target: Float[np.ndarray,
     p, g = p - mp, g - mg
     # Both clouds are brought to unit size first, so that tiny ones keep all their digits in the SVD.
     size_p, size_g = np.sqrt((p**2).sum()), np.sqrt((g**2).sum())
-    if size_p == 0 or size_g == 0:
+    if size_p <= _rounding(mp, len(p)) or size_g <= _rounding(mg, len(g)):
         return Similarity(np.eye(3), mg - mp, 1.0)
     u, s, vt = np.linalg.svd((p / size_p).T @ (g / size_g))
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
