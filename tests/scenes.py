@@ -107,7 +107,8 @@ def bicycle_like(name="bicycle"):
 
 def small_protocol(name="open@1", points=150, **changes):
     """A shipped protocol with few points, so that tests are fast."""
-    return replace(load_protocol(name), points=points, surface_points=points, **changes)
+    few = {"points": points, "surface_points": points // 2, "f_score_points": points}
+    return replace(load_protocol(name), **(few | changes))
 
 
 def random_rotation(rng):

@@ -44,10 +44,13 @@ def area(a, b, c):
 
 
 def sample(vertices, faces, numbers):
-    """One point for each row of three numbers: the first picks a face by area, the others the place in it."""
+    """One point for each row of three numbers: the first picks a face by area, the others the place in it.
+
+    The first numbers are taken in order of size, so that the points come face by face.
+    """
     passed = np.cumsum([area(*vertices[face]) for face in faces])
     points = []
-    for first, u, v in numbers:
+    for first, (_, u, v) in zip(sorted(numbers[:, 0]), numbers, strict=True):
         face = next(face for face, so_far in zip(faces, passed, strict=True) if first * passed[-1] < so_far)
         a, b, c = vertices[face]
         if u + v > 1:
@@ -232,12 +235,12 @@ def all_metrics(pair):
         values[f"chamfer_{part}"] = 100 * chamfer(clouds[part, "prediction"], clouds[part, "truth"])
         values[f"surface_{part}"] = 100 * two_way_surface(pair, part, clouds)
         values[f"v2v_{part}"] = 100 * vertex_distance(getattr(p, part).vertices, getattr(g, part).vertices)
-    return values | contact(p, g, protocol) | penetration(p) | f_scores(clouds, protocol) | joint(pair)
+    return values | contact(p, g, protocol) | penetration(p) | f_scores(pair) | joint(pair)
 
 
-def cloud(pair, part, side, vertices=None):
+def cloud(pair, part, side, vertices=None, count=None, purpose=()):
     surface = getattr(getattr(pair, side), part)
-    numbers = uniforms(pair.protocol.points, 3, pair.protocol.seed, pair.image_id, part, side)
+    numbers = uniforms(count or pair.protocol.points, 3, pair.protocol.seed, pair.image_id, part, side, *purpose)
     return sample(surface.vertices if vertices is None else vertices, surface.faces, numbers)
 
 
@@ -245,7 +248,8 @@ def two_way_surface(pair, part, clouds):
     total = 0.0
     for side, other in (("prediction", "truth"), ("truth", "prediction")):
         surface = getattr(getattr(pair, other), part)
-        points = clouds[part, side][: pair.protocol.surface_points]
+        every, count = clouds[part, side], pair.protocol.surface_points
+        points = np.array([every[i * len(every) // count] for i in range(count)])
         total += surface_distance(points, surface.vertices, surface.faces).mean()
     return total
 
@@ -272,11 +276,17 @@ def penetration(p):
     return {"penetration_share": 100 * inside.mean(), "penetration_depth": 100 * depth}
 
 
-def f_scores(clouds, protocol):
-    scene = np.concatenate([clouds["human", "truth"][:6000], clouds["object", "truth"][:6000]])
+def f_scores(pair):
+    protocol = pair.protocol
+    clouds = {
+        (part, side): cloud(pair, part, side, count=protocol.f_score_points, purpose=("f-score",))
+        for part in ("human", "object")
+        for side in ("prediction", "truth")
+    }
+    scene = np.concatenate([clouds["human", "truth"], clouds["object", "truth"]])
     middle = scene.mean(axis=0)
     radius = np.sqrt(((scene - middle) ** 2).sum(axis=1).max())
-    normal = {key: (points[:6000] - middle) / (2 * radius) for key, points in clouds.items()}
+    normal = {key: (points - middle) / (2 * radius) for key, points in clouds.items()}
     scores = {}
     for name, parts in (("human", ["human"]), ("object", ["object"]), ("combined", ["human", "object"])):
         predicted, true = (np.concatenate([normal[part, side] for part in parts]) for side in ("prediction", "truth"))

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from smplx_class import by_class
 
 from wildhoi.body import BodyModel, convert_body, load_body, open_body
 from wildhoi.body.layout import joint_names
@@ -112,9 +113,15 @@ def test_shipped_file_is_the_recorded_build(body):
     assert open_body.PATH.stat().st_size < 1.5e6
 
 
-def test_joints_equal_smplx(body):
-    pose = random_pose(8)
-    assert torch.allclose(body.joints(*pose), body.surface(*pose).joints, atol=1e-7, rtol=0)
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+def test_surface_and_joints_equal_the_smplx_class(dtype, tolerance):
+    body = load_body("open", dtype=dtype)
+    pose = random_pose(8, dtype=dtype)
+    vertices, joints = by_class(body, *pose)
+    surface = body.surface(*pose)
+    torch.testing.assert_close(surface.vertices, vertices, atol=tolerance, rtol=0)
+    torch.testing.assert_close(surface.joints, joints, atol=tolerance, rtol=0)
+    torch.testing.assert_close(body.joints(*pose), joints, atol=tolerance, rtol=0)
 
 
 def test_joints_equal_slow_kinematics(body):
@@ -181,7 +188,7 @@ def test_joints_gradient(body):
 
 def test_gradients_are_finite_at_rest_and_equal_smplx(body):
     gradients = []
-    for function in (body.joints, lambda *p: body.surface(*p).joints):
+    for function in (body.joints, lambda *p: by_class(body, *p)[1]):
         pose = [p.requires_grad_() for p in at_rest()]
         function(*pose)[:, :, 1].square().sum().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in pose]))
@@ -282,10 +289,13 @@ class TestLicensedFiles:
             np.testing.assert_allclose(body.joints(*at_rest())[0], rest - rest[0], atol=1e-7)
             np.testing.assert_allclose(body.pelvis(torch.zeros(1, 10, dtype=torch.float64))[0], rest[0], atol=1e-7)
 
-    def test_smplh_joints_equal_smplx(self, licensed):
+    def test_smplh_with_correctives_equals_the_smplx_class(self, licensed):
         body = load_body("smplh", gender="male", folder=licensed)
         pose = random_pose(3)
-        assert torch.allclose(body.joints(*pose), body.surface(*pose).joints, atol=1e-7, rtol=0)
+        vertices, joints = by_class(body, *pose)
+        assert body.module.posedirs.any()
+        torch.testing.assert_close(body.surface(*pose).vertices, vertices, atol=1e-12, rtol=0)
+        torch.testing.assert_close(body.joints(*pose), joints, atol=1e-12, rtol=0)
 
     def test_mean_hand_can_be_asked_for(self, licensed):
         relative = load_body("smplh", gender="male", folder=licensed, flat_hand_mean=False)

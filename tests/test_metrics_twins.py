@@ -85,13 +85,13 @@ def test_add_s_goes_from_the_true_vertices_to_the_predicted_ones():
 # F-score
 
 
-def test_the_f_score_draws_6000_points_of_each_surface_whatever_the_protocol_draws():
-    pair, _ = make_pair(template("boxlarge"), small_protocol("open@1", points=10_000), pose_of(0), pose_of(0))
+def test_the_f_score_draws_6000_points_of_each_surface_whatever_the_chamfer_distance_draws():
+    pair, _ = make_pair(template("boxlarge"), small_protocol("open@1", f_score_points=6000), pose_of(0), pose_of(0))
     clouds = {
         (part, side): sample_surface(
             getattr(getattr(pair, side), part).vertices,
             getattr(getattr(pair, side), part).faces,
-            uniform_numbers(6000, 3, 0, pair.image_id, part, side),
+            uniform_numbers(6000, 3, 0, pair.image_id, part, side, "f-score"),
         )
         for part in ("human", "object")
         for side in ("prediction", "truth")

@@ -84,9 +84,9 @@ def test_sides_and_parts_of_an_image_have_streams_of_their_own():
     for surface, (side, part) in zip(
         surfaces, [(s, p) for s in ("prediction", "truth") for p in ("human", "object")], strict=True
     ):
-        expected = uniforms(3, 3, pair.protocol.seed, pair.image_id, part, side)
+        expected = uniforms(pair.protocol.points, 3, pair.protocol.seed, pair.image_id, part, side)
         np.testing.assert_allclose(
-            surface.points[:3], sample_surface(surface.vertices, surface.faces, expected), atol=1e-12
+            surface.points, sample_surface(surface.vertices, surface.faces, expected), atol=1e-12
         )
 
 

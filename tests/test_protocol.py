@@ -6,6 +6,7 @@ import pytest
 from evaluation.metrics import METRICS
 from evaluation.protocol import FOLDER, Protocol, Recall, load_protocol, protocol_for, protocol_ids
 from evaluation.sampling import STREAM
+from wildhoi import templates
 from wildhoi.errors import InputError
 from wildhoi.objects import load_categories
 
@@ -230,3 +231,9 @@ def changed(tmp_path, before, after):
 )  # fmt: skip
 def test_a_forbidden_value_is_named_in_one_line(tmp_path, before, after, field):
     refused(changed(tmp_path, before, after), field)
+
+
+def test_the_open_protocol_names_the_shipped_templates():
+    folders = [folder for folder in templates.SHIPPED.iterdir() if folder.is_dir()]
+    shipped = {folder.name: templates.load_template(folder).sha256 for folder in folders}
+    assert load_protocol("open@1").templates == shipped

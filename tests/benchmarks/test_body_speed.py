@@ -1,7 +1,8 @@
-"""The joints-only path against the whole surface, 64 bodies, forward and backward."""
+"""The joints-only path and the surface against the `smplx` class, 64 bodies, forward and backward."""
 
 import pytest
 import torch
+from smplx_class import by_class
 
 from wildhoi.body import load_body
 
@@ -35,6 +36,11 @@ def test_surface(benchmark, body, pose):
     assert benchmark(body.surface, *pose).vertices.shape == (BATCH, 10475, 3)
 
 
+@pytest.mark.benchmark(group="body forward")
+def test_smplx_class(benchmark, body, pose):
+    assert benchmark(by_class, body, *pose)[0].shape == (BATCH, 10475, 3)
+
+
 @pytest.mark.benchmark(group="body forward and backward")
 def test_joints_gradient(benchmark, body, pose):
     assert benchmark(_backward, body.joints, pose).isfinite().all()
@@ -43,3 +49,8 @@ def test_joints_gradient(benchmark, body, pose):
 @pytest.mark.benchmark(group="body forward and backward")
 def test_surface_gradient(benchmark, body, pose):
     assert benchmark(_backward, lambda *p: body.surface(*p).joints, pose).isfinite().all()
+
+
+@pytest.mark.benchmark(group="body forward and backward")
+def test_smplx_class_gradient(benchmark, body, pose):
+    assert benchmark(_backward, lambda *p: by_class(body, *p)[1], pose).isfinite().all()

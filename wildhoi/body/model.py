@@ -45,6 +45,7 @@ class BodyModel:
         faces: triangles, counter-clockwise from outside.
         parents: joint above each joint, -1 for the pelvis.
         joint_names: in the order of the joints.
+        module: the `smplx` class that loaded the file, which the paths here equal.
         flat_hand_mean: whether hand poses are full (True) or relative to the file's mean hand.
     """
 
@@ -67,14 +68,14 @@ class BodyModel:
         self._weights: Float[np.ndarray, "v j"] = arrays["weights"]
         self._template: Float[np.ndarray, "v 3"] = arrays["v_template"]
         self._regressor: Float[np.ndarray, "j v"] = arrays["J_regressor"]
-        self._module = _smplx_module(arrays, kind, flat_hand_mean, dtype).to(device)
+        self.module = _smplx_module(arrays, kind, flat_hand_mean, dtype).to(device)
         regressor, template, directions = (
-            self._module.get_buffer(name).double() for name in ("J_regressor", "v_template", "shapedirs")
+            self.module.get_buffer(name).double() for name in ("J_regressor", "v_template", "shapedirs")
         )
         self._joint_template = (regressor @ template).to(dtype)
         self._joint_directions = torch.einsum("jv,vcs->jcs", regressor, directions).to(dtype)
-        self._rest_template, self._skinning = template.to(dtype), self._module.get_buffer("lbs_weights")
-        self._correctives = self._module.get_buffer("posedirs")
+        self._rest_template, self._skinning = template.to(dtype), self.module.get_buffer("lbs_weights")
+        self._correctives = self.module.get_buffer("posedirs")
         self._shape_directions = directions[..., :N_BETAS].to(dtype).flatten(0, 1)
         self._has_correctives = bool(self._correctives.any())
         mean_hands = np.stack([arrays["hands_meanl"], arrays["hands_meanr"]]).reshape(2, N_HAND_POSE, 3)
