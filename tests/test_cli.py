@@ -294,7 +294,8 @@ def test_a_protocol_with_a_wrong_value_is_refused(command, one_image, field, val
     sub, data = one_image
     own = tomllib.loads((FOLDER / "open@1.toml").read_text())
     own["recalls"] = {"mssd": own["recalls"]["mssd"]}
-    lines = [f"{name} = {json.dumps(entry)}" for name, entry in own.items() if name != "recalls" and name != field]
+    plain = {name: entry for name, entry in own.items() if not isinstance(entry, dict) and name != field}
+    lines = [f"{name} = {json.dumps(entry)}" for name, entry in plain.items()]
     if not field.startswith("recalls"):
         recall = own["recalls"]["mssd"]
         lines.append(f'recalls.mssd = {{metric = "mssd", unit = "cm", thresholds = {recall["thresholds"]}}}')

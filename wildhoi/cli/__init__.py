@@ -133,7 +133,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def main() -> None:
     """Run the command line; a user's mistake is one line and an exit code, never a traceback."""
     try:
-        app()
+        app(prog_name="wildhoi")
     except WildhoiError as error:
         say(f"error: {printable(error)}")
         _all_defects(error)
