@@ -94,7 +94,7 @@ def _official_images(
     if protocol.image_list:
         path = data.path / "lists" / f"{protocol.image_list}.json"
         if path.is_file():
-            listed = set(read_json(path))
+            listed = _image_list(path)
             kept = [a for a in kept if a.image_id in listed]
         else:
             reasons.append(
@@ -104,7 +104,17 @@ def _official_images(
         if any(a.visible is None for a in kept):
             raise InputError(f"{data.path}: {protocol.id} needs the visible share of every image, some have none")
         kept = [a for a in kept if (a.visible or 0.0) >= protocol.min_visible]
+    if not kept:
+        raise InputError(f"{data.path}: no annotated image is left to score under {protocol.id}")
     return kept, reasons
+
+
+def _image_list(path: Path) -> set[str]:
+    """The image ids of an official list."""
+    content = read_json(path)
+    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
+        raise InputError(f"{path}: want a list of image ids")
+    return set(content)
 
 
 def _job(data: DataFolder, protocol: Protocol, options: Options) -> Job:

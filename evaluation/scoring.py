@@ -128,7 +128,7 @@ def _make_pairs(items: Sequence[Item], job: Job, gender: str) -> list[tuple[Pair
         symmetry = template.symmetry(job.protocol.symmetry.get(item.annotation.object))
         pairs.append((Pair(item.annotation.image_id, template, symmetry, job.protocol, aligned, truth), alignment))
     if not job.device.startswith("cpu"):
-        _compare_on_device([pair for pair, _ in pairs], job.device)
+        compare_on_device([pair for pair, _ in pairs], job.device)
     return pairs
 
 
@@ -146,7 +146,7 @@ def _surfaces(body: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
         return np.asarray(body.surface(*tensors).vertices.cpu().numpy())
 
 
-def _compare_on_device(pairs: Sequence[Pair], device: str) -> None:
+def compare_on_device(pairs: Sequence[Pair], device: str) -> None:
     """Fill in the Chamfer distances of many pairs with one batched comparison per part."""
     for part in ("human", "object"):
         predicted, true = (

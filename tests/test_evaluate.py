@@ -256,6 +256,17 @@ def test_an_image_list_picks_the_official_images(tmp_path):
     assert [row["image_id"] for row in found.rows] == [truth[0].image_id, truth[2].image_id]
 
 
+@pytest.mark.parametrize("content", ['{"a": 1}', "[1]", "[[]]", '["nobody"]', "[]"])
+def test_an_image_list_that_lists_nothing_is_refused(tmp_path, content):
+    data = submissions.make_data(tmp_path / "data", ["tennis"], 1, body_model="smplh", name="behave")
+    (data.path / "lists").mkdir()
+    (data.path / "lists" / "keyframes.json").write_text(content)
+    manifest = replace(submissions.MANIFEST_ROW, dataset="behave", body_model="smplh")
+    records = [Failure(a.image_id, "x") for a in load_annotations(data)]
+    with pytest.raises(InputError, match=r"list of image ids|no annotated image"):
+        score(tmp_path / "sub", records, data, fast("behave@1"), manifest, body="open", objects=())
+
+
 def test_scores_say_which_numbers_they_are(tmp_path, data, truth):
     protocol = load_protocol("open@1")
     submission = read_submission(submissions.make_submission(tmp_path, truth))

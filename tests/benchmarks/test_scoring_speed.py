@@ -102,7 +102,7 @@ def test_memory_does_not_grow_with_the_number_of_images(benchmark, say, objects)
 
 
 def test_two_processes_score_faster_than_one(benchmark, say, objects):
-    of, images = job(objects), items(10 * SHARD, 0.02)
+    of, images = job(objects, "none", load_protocol("open@1").metrics), items(20 * SHARD, 0.05)
     one, expected = seconds(lambda: score_items(images, of, workers=1))
     two, found = seconds(lambda: benchmark.pedantic(lambda: score_items(images, of, workers=2), rounds=1))
     assert found == expected
