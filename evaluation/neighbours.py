@@ -12,24 +12,22 @@ if TYPE_CHECKING:
 LEAF_SIZE = 24  # measured best for 10,000 points, near and half a metre apart
 PROBES = 64  # queries asked first, to see whether the clouds are far apart
 FAR = 0.1  # mean distance, over the points' extent, from which leaving points out pays
-FAR_CELLS = 2  # halvings of far queries: 4 cells were fastest from 2 m to 10 m
 
 
 def nearest_distances(queries: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, "n"]:
     """For each query the distance to the nearest of the points, metres, float64, exact.
 
     A kd-tree visits ever more leaves the further the clouds are apart. Then, however, most points cannot be
-    nearest to any query, and are left out first (`candidates`).
+    nearest to any query, and are left out (`candidates`): at 10 m nearly all of them.
     """
     tree = _tree(points)
     probed = _ask(tree, queries[:: max(len(queries) // PROBES, 1)])
     low, high = _box(points)
-    if probed.mean() <= FAR * np.linalg.norm(high - low) or candidates(queries, points).sum() > len(points) // 2:
-        return _ask(tree, queries)
-    distances = np.empty(len(queries))
-    for cell in _cells(queries, FAR_CELLS):
-        distances[cell] = _ask(_tree(points[candidates(queries[cell], points)]), queries[cell])
-    return distances
+    if probed.mean() > FAR * np.linalg.norm(high - low):
+        near = candidates(queries, points)
+        if near.sum() <= len(points) // 2:
+            tree = _tree(points[near])
+    return _ask(tree, queries)
 
 
 def _box(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,23 +69,6 @@ def candidates(queries: Float[np.ndarray, "n 3"], points: Float[np.ndarray, "m 3
     spread = np.sqrt(((points - points[best]) ** 2).sum(axis=1))
     # the slack keeps points that rounding alone would drop
     return np.asarray(squared - squared[best] <= 2 * radius * spread + 1e-9 * squared)
-
-
-def _cells(queries: np.ndarray, halvings: int) -> list[np.ndarray]:
-    """Row indices of the queries in 2^halvings compact cells of equal size."""
-    cells = [np.arange(len(queries))]
-    for _ in range(halvings):
-        cells = [half for cell in cells for half in _halve(queries, cell)]
-    return [cell for cell in cells if len(cell)]
-
-
-def _halve(queries: np.ndarray, cell: np.ndarray) -> list[np.ndarray]:
-    if len(cell) < 2:
-        return [cell]
-    inside = queries[cell]
-    axis = int(np.ptp(inside, axis=0).argmax())
-    order = np.argpartition(inside[:, axis], len(cell) // 2)
-    return [cell[order[: len(cell) // 2]], cell[order[len(cell) // 2 :]]]
 
 
 def chamfer_distance(x: Float[np.ndarray, "n 3"], y: Float[np.ndarray, "m 3"]) -> float:

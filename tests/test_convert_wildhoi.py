@@ -5,13 +5,13 @@ import shutil
 import numpy as np
 import pytest
 
-from wildhoi.convert.meshes import read_mesh
 from wildhoi.convert.safe_pickle import load_pickle
 from wildhoi.convert.wildhoi_release import convert_annotations, read_results
 from wildhoi.dataset import find_data, load_annotations
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import sha256_file
 from wildhoi.geometry import axis_rotation
+from wildhoi.meshes import read_mesh
 from wildhoi.schema import Failure, Reconstruction
 from wildhoi.submission.defects import DefectError
 from wildhoi.templates import load_template

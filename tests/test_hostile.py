@@ -9,9 +9,9 @@ import pytest
 from command import run
 
 import submissions
-from wildhoi.convert.meshes import read_mesh, read_vertex_groups
 from wildhoi.convert.wildhoi_release import read_results
 from wildhoi.errors import InputError
+from wildhoi.meshes import read_mesh, read_vertex_groups
 from wildhoi.submission.folder import PREDICTIONS, read_submission
 
 # file: words that its one line must hold, besides the file's name

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from wildhoi.convert.meshes import read_mesh, read_vertex_groups, write_ply
 from wildhoi.errors import InputError
+from wildhoi.meshes import read_mesh, read_vertex_groups, write_ply
 
 HEADER = (
     "ply\nformat {} 1.0\nelement vertex {}\nproperty {t} x\nproperty {t} y\nproperty {t} z\n"

@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
-from wildhoi.convert.meshes import read_mesh, read_vertex_groups
 from wildhoi.errors import MissingAssetError
 from wildhoi.files import canonical_json, sha256_file, sha256_text
 from wildhoi.geometry import axis_rotation
+from wildhoi.meshes import read_mesh, read_vertex_groups
 from wildhoi.objects import Category, Spec, Symmetry, find_category, resolve_symmetry
 from wildhoi.schema import ObjectPose
 

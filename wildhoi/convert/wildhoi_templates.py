@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from wildhoi.convert.meshes import Mesh, read_mesh, read_vertex_groups, write_ply
 from wildhoi.errors import InputError
 from wildhoi.files import write_text
+from wildhoi.meshes import Mesh, read_mesh, read_vertex_groups, write_ply
 from wildhoi.objects import Category, Release
 
 EXTENT_TOLERANCE = 0.01

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from wildhoi.convert.ply import MAX_ELEMENTS, parse_ply
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path, read_json
+from wildhoi.ply import MAX_ELEMENTS, parse_ply
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_COORDINATE = 1e6
