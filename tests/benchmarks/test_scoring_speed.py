@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from evaluation.protocol import load_protocol
 from evaluation.scoring import SHARD, score_items
 
-ROUNDS = 3
+ROUNDS = 6
 TWIN_IMAGES = 2
 TARGET_RATIO = 5.0
 MAX_MEGABYTES = 2000
