@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from evaluation.protocol import Protocol, is_shipped
 from evaluation.sampling import STREAM
 from evaluation.scores import SPEC, Scores
@@ -17,7 +19,7 @@ from wildhoi.body import load_body
 from wildhoi.dataset import DataFolder, load_annotations
 from wildhoi.errors import InputError
 from wildhoi.files import read_json
-from wildhoi.schema import Annotation, BodyKind
+from wildhoi.schema import Annotation, BodyKind, Reconstruction
 from wildhoi.submission.defects import Defect, DefectError, errors
 from wildhoi.submission.folder import Submission, check_against
 
@@ -66,7 +68,7 @@ def evaluate(
     items = [Item(annotation, records.get(annotation.image_id)) for annotation in annotations]
     job = _job(data, protocol, options)
     hashes = template_hashes(job, items)
-    unofficial += _unofficial(job, data, protocol, hashes)
+    unofficial += _unofficial(job, data, protocol, hashes) + _unsound(job, data, submission)
     rows = score_items(items, job, workers=options.workers, progress=progress)
     templates = {name: template_of(job, name) for name in hashes}
     spheres = [n for n, t in templates.items() if t.symmetry(protocol.symmetry.get(n)).kind == "sphere"]
@@ -120,11 +122,21 @@ def _image_list(path: Path) -> set[str]:
 def _job(data: DataFolder, protocol: Protocol, options: Options) -> Job:
     body = options.body or protocol.body_model
     if body not in ("open", data.body_model):
+        chosen = f"--body {body}" if options.body else f"{protocol.id} scores with body model {body}"
         raise InputError(
-            f"--body {body}: the data at {data.path} are parameters of {data.body_model}; want that or open"
+            f"{chosen}, the data at {data.path} are parameters of {data.body_model}: "
+            f"want --body {data.body_model} or --body open"
         )
     _check_device(options.device)
-    return Job(protocol, body, data.body_model == "smplh", data.objects, options.device, options.body_folder)
+    return Job(
+        protocol,
+        body,
+        flat_hands=data.body_model == "smplh",
+        objects=data.objects,
+        shipped_templates=data.body_model == "open",
+        device=options.device,
+        body_folder=options.body_folder,
+    )
 
 
 def _check_device(device: str) -> None:
@@ -151,6 +163,21 @@ def _unofficial(job: Job, data: DataFolder, protocol: Protocol, hashes: Mapping[
     for name, wanted in protocol.templates.items():
         if name in hashes and hashes[name] != wanted:
             reasons.append(f"template of {name} has hash {hashes[name][:12]}, the protocol's is {wanted[:12]}")
+    return reasons
+
+
+def _unsound(job: Job, data: DataFolder, submission: Submission) -> list[str]:
+    """What makes a score of the right protocol unfit for a table: changed data, a stand-in body, nothing to score."""
+    reasons = []
+    if changed := data.changed_files(submission.manifest.split):
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        reasons.append(f"the data folder is not as it was sealed: {changed[0]}{more} differs from checksums.json")
+    if job.body == "smplx" and np.array_equal(
+        load_body("smplx", folder=job.body_folder).faces, load_body("open").faces
+    ):
+        reasons.append("the file of body model smplx holds the open body")
+    if not any(isinstance(row, Reconstruction) for row in submission.rows):
+        reasons.append("no image is reconstructed")
     return reasons
 
 

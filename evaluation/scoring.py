@@ -41,6 +41,7 @@ class Job:
     body: BodyKind
     flat_hands: bool
     objects: Path
+    shipped_templates: bool = False
     device: str = "cpu"
     body_folder: Path | None = None
 
@@ -158,7 +159,7 @@ def compare_on_device(pairs: Sequence[Pair], device: str) -> None:
 
 def template_of(job: Job, name: str) -> Template:
     """The template of an object as the run's data folder has it."""
-    return load_template(find_template(job.objects, name))
+    return load_template(find_template(job.objects, name, shipped=job.shipped_templates))
 
 
 def template_hashes(job: Job, items: Sequence[Item]) -> Mapping[str, str]:

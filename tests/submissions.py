@@ -1,5 +1,6 @@
 """Small valid submissions and data folders, for tests that then spoil them."""
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from wildhoi.dataset import DataFolder, seal_folder, write_annotations
 from wildhoi.schema import Annotation, Camera, Failure, Human, ObjectPose, Reconstruction
 from wildhoi.submission.folder import MANIFEST, PREDICTIONS, write_submission
 from wildhoi.submission.manifest import Manifest
+from wildhoi.templates import SHIPPED
 
 DATASET = "open-sample"
 MANIFEST_ROW = Manifest("made up", DATASET, body_model="open")
@@ -94,7 +96,7 @@ def spoil(folder: Path, table: pd.DataFrame, manifest: str | None = None) -> Pat
 
 
 def make_data(folder: Path, objects, n=2, *, body_model="smplx", name="made-up", split="test") -> DataFolder:
-    """A data folder with annotations of some objects; the templates are those that ship."""
+    """A data folder with annotations of some objects, and with copies of the templates that ship."""
     for thing in objects:
         truth = [
             Annotation(
@@ -108,6 +110,7 @@ def make_data(folder: Path, objects, n=2, *, body_model="smplx", name="made-up",
             for i in range(n)
         ]
         write_annotations(folder / "annotations" / thing / f"{split}-00000-of-00001.parquet", truth)
+        shutil.copytree(SHIPPED / thing, folder / "objects" / thing)
     return seal_folder(folder, name=name, body_model=body_model)
 
 

@@ -14,6 +14,7 @@ from evaluation.protocol import FOLDER
 from wildhoi import __version__
 from wildhoi.dataset import find_data, load_annotations
 from wildhoi.schema import Failure
+from wildhoi.submission.defects import Defect, DefectError
 from wildhoi.submission.folder import read_submission
 from wildhoi.workflows import SAMPLE_SUBMISSIONS
 
@@ -147,13 +148,19 @@ def test_body_info(command):
     assert findings[0]["what"] == "body: open" and findings[0]["status"] == "ok"
 
 
-def test_demo_prints_three_rows(command, monkeypatch):
+@pytest.fixture()
+def quick_scoring(monkeypatch):
+    """Scoring of one object with few points."""
     from evaluation.evaluate import Options, evaluate
 
-    few = lambda s, d, p, o, tell: evaluate(  # noqa: E731
-        s, d, replace(p, points=200, surface_points=100), Options(objects=("baseball",)), tell
-    )
+    def few(submission, data, protocol, options, tell):
+        protocol = replace(protocol, points=200, surface_points=100)
+        return evaluate(submission, data, protocol, Options(objects=("baseball",)), tell)
+
     monkeypatch.setattr("evaluation.evaluate.evaluate", few)
+
+
+def test_demo_prints_three_rows(command, quick_scoring):
     outcome = command("demo", "-o", "kept")
     assert outcome.code == 0, outcome
     names = {f"sample-noise-{name}" for name in ("small", "medium", "large")}
@@ -161,7 +168,26 @@ def test_demo_prints_three_rows(command, monkeypatch):
     assert {path.parent.name for path in Path("kept").glob("*/scores.json")} == names
 
 
+def test_demo_as_json_is_the_leaderboard(command, quick_scoring):
+    printed = json.loads(command("demo", "-o", "kept", "--json").out)
+    shown = json.loads(command("leaderboard", "show", "kept", "--format", "json").out)
+    assert printed.keys() == shown.keys() and "sample-noise-small" in json.dumps(printed)
+
+
 # Submissions
+
+
+def test_a_started_submission_says_so_as_json(command):
+    assert json.loads(command("submission", "init", "new", "--json").out) == {"written": "new", "rows": 24}
+
+
+def test_a_converted_submission_says_so_as_json(command, fixtures_dir):
+    source = fixtures_dir / "hostile" / "extra_key.pkl"
+    outcome = command("submission", "convert", source, "-o", "out", "--method", "m", "--json")
+    done = json.loads(outcome.out)
+    assert (done["written"], done["files"], done["failures"]) == ("out", 1, 0) and not outcome.err
+    assert done["reconstructions"] == len(read_submission(Path("out")).rows)
+    assert any("extra-key" in warning for warning in done["warnings"])
 
 
 def test_a_started_submission_is_valid(command):
@@ -327,8 +353,25 @@ def test_misused_commands_exit_with_two_and_a_hint(command, words):
 
 
 def test_raw_data_that_is_not_there(command, tmp_path):
-    outcome = command("data", "convert", "wildhoi", "nowhere", "--only", "annotations", "-o", "out")
-    assert outcome.code in (2, 3) and outcome.first.startswith("error: ") and not Path("out").exists()
+    refused(
+        command("data", "convert", "wildhoi", "nowhere", "--only", "annotations", "-o", "out"),
+        3,
+        "nowhere: does not exist",
+    )
+    assert not Path("out").exists()
+
+
+def test_every_defect_is_said_once_whatever_comes_first(command, monkeypatch):
+    found = [Defect("extra", "x", "y", "z", severity="warning"), Defect("first", "x", "y", "z")]
+    found.append(Defect("second", "x", "y", "z"))
+
+    def fail(*_):
+        raise DefectError("file", found)
+
+    monkeypatch.setattr("wildhoi.doctor.examine", fail)
+    outcome = command("doctor")
+    refused(outcome, 2, "first")
+    assert [sum(f"{d.code}:" in line for line in outcome.err.splitlines()) for d in found] == [1, 1, 1]
 
 
 def test_a_body_file_that_is_none(command, tmp_path):
@@ -342,7 +385,8 @@ def test_a_body_file_that_is_none(command, tmp_path):
 
 def test_leaderboard_forms(command, tmp_path):
     truth = load_annotations(find_data("open-sample"))
-    submissions.make_submission(tmp_path / "subs" / "one", [Failure(a.image_id, "x") for a in truth])
+    records = [submissions.as_reconstruction(truth[0]), *(Failure(a.image_id, "x") for a in truth[1:])]
+    submissions.make_submission(tmp_path / "subs" / "one", records)
     assert command("evaluate", "subs/one").code == 0
     for form in ("table", "markdown", "csv", "latex", "json"):
         outcome = command("leaderboard", "show", "subs", "--format", form)
@@ -370,6 +414,12 @@ def test_the_real_process_says_one_line_and_the_code(tmp_path):
         code, tmp_path, "evaluate", str(SAMPLE_SUBMISSIONS / "sample-noise-small"), "--data", "gone"
     )
     assert status == 3 and err.count("\n") == 1
+
+
+def test_the_package_runs_as_a_module(tmp_path):
+    line = [sys.executable, "-m", "wildhoi", "--version"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, f"wildhoi {__version__}\n")
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):

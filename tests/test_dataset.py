@@ -40,7 +40,7 @@ def test_annotations_are_sorted_and_filtered_by_object(tmp_path):
 @pytest.mark.parametrize(("split", "objects"), [("train", None), ("val", None), ("../test", None), ("test", ["cello"])])
 def test_what_the_folder_lacks_is_said(tmp_path, split, objects):
     data = submissions.make_data(tmp_path, ["tennis"])
-    with pytest.raises(InputError, match=r"tennis|one of"):
+    with pytest.raises(InputError, match=r"tennis|there are those of: test"):
         load_annotations(data, split, objects)
 
 
@@ -74,6 +74,9 @@ def test_the_readme_is_no_part_of_the_revision(tmp_path):
         ("object_translation", None),
         ("video_id", None),
         ("object", "spoon"),
+        ("object_scale", 0.0),
+        ("object_scale", -1.0),
+        ("gender", "robot"),
         ("betas", [0.0] * 9),
     ],
 )
@@ -83,8 +86,15 @@ def test_a_bad_value_is_refused_by_name(tmp_path, column, value):
     index = table.schema.get_field_index(column)
     values = table.column(column).to_pylist()
     pq.write_table(table.set_column(index, column, pa.array([values[0], value])), path)
-    with pytest.raises(InputError, match="spoon" if value == "spoon" else f"row 1.*{column}"):
+    with pytest.raises(InputError, match=f"row 1.*({column}|spoon)"):
         read_annotations(path)
+
+
+def test_an_annotation_in_the_folder_of_another_object_is_refused(tmp_path):
+    data = submissions.make_data(tmp_path, ["tennis", "violin"], 1)
+    only_file(data, "violin").write_bytes(only_file(data, "tennis").read_bytes())
+    with pytest.raises(InputError, match=r"violin.*row 0.*object is 'tennis'"):
+        load_annotations(data)
 
 
 def test_missing_columns_are_all_named(tmp_path):

@@ -50,3 +50,8 @@ def test_commands_named_in_the_pages_exist(page):
         commands = {c.name or c.callback.__name__ for c in (group.typer_instance if group else app).registered_commands}
         wanted = arguments[1] if group and len(arguments) > 1 else arguments[0]
         assert (group and len(arguments) == 1) or wanted in commands, f"{page.name}: wildhoi {words}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_no_figure_was_left_to_fill_in(page):
+    assert re.findall(r"@[A-Z]+\d*@", page.read_text()) == []

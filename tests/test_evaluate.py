@@ -13,6 +13,8 @@ import submissions
 from evaluation.evaluate import Options, evaluate
 from evaluation.protocol import load_protocol, protocol_for
 from evaluation.scores import write_scores
+from wildhoi.body import open_body
+from wildhoi.body.reading import read_arrays
 from wildhoi.dataset import find_data, load_annotations
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.schema import Failure
@@ -74,7 +76,7 @@ def test_an_equivalent_pose_has_no_error_of_rotation(tmp_path, data, truth):
     objects = ("barbell", "baseball", "skateboard")
     turned = []
     for record, annotation in zip(truth, load_annotations(data), strict=True):
-        symmetry = load_template(find_template(data.objects, annotation.object)).symmetry()
+        symmetry = load_template(find_template(data.objects, annotation.object, shipped=True)).symmetry()
         element = symmetry.candidates(np.eye(3))[-1]
         turned.append(replace(record, object_pose=equivalent(record.object_pose, element, symmetry.point)))
     scores = score(tmp_path, turned, data, objects=objects)
@@ -198,8 +200,8 @@ def test_another_stream_of_random_numbers_is_refused(tmp_path, data, truth):
 
 
 def test_the_whole_sample_under_its_protocol_is_official(tmp_path, data, truth):
-    failures = [Failure(r.image_id, "x") for r in truth]
-    scores = score(tmp_path, failures, data, load_protocol("open@1"), objects=()).scores
+    one = [truth[0], *(Failure(r.image_id, "x") for r in truth[1:])]
+    scores = score(tmp_path, one, data, load_protocol("open@1"), objects=()).scores
     assert scores["official"] is True and scores["unofficial_because"] == []
     assert protocol_for(data.name).id == "open@1"
 
@@ -297,3 +299,53 @@ def test_nothing_is_written_while_scoring(tmp_path, data, truth, monkeypatch):
     evaluate(read_submission(folder), data, fast(), Options(objects=("baseball",)))
     assert submissions.files_below(tmp_path) == {"sub", "sub/submission.yaml", "sub/predictions.parquet"}
     assert not list(Path.cwd().glob("*.json"))
+
+
+# What must not pass for a score of the real thing
+
+
+def test_a_data_set_that_is_not_open_needs_its_own_templates(tmp_path):
+    data = submissions.make_data(tmp_path / "data", ["bicycle"], 1, name="wildhoi")
+    (data.objects / "bicycle" / "front.ply").unlink()
+    manifest = replace(submissions.MANIFEST_ROW, dataset="wildhoi", body_model="smplx")
+    records = [Failure(a.image_id, "x") for a in load_annotations(data)]
+    with pytest.raises(MissingAssetError, match=r"bicycle.*front\.ply"):
+        score(tmp_path / "sub", records, data, fast("wildhoi@1"), manifest, body="open", objects=())
+
+
+@pytest.mark.parametrize("touched", ["annotations", "objects", "lists"])
+def test_data_that_are_not_as_they_were_sealed_make_no_official_score(tmp_path, touched):
+    data = submissions.make_data(tmp_path / "data", ["tennis"], 2, body_model="open", name="open")
+    records = [submissions.as_reconstruction(a) for a in load_annotations(data)]
+    manifest = replace(submissions.MANIFEST_ROW, dataset="open", body_model="open")
+    protocol = load_protocol("open@1")
+    sealed = score(tmp_path / "sub", records, data, protocol, manifest, objects=())
+    assert sealed.scores["official"] and sealed.scores["unofficial_because"] == []
+    if touched == "lists":
+        (data.path / "lists").mkdir()
+        (data.path / "lists" / "x.json").write_text("[]")
+    else:
+        path = next((data.path / touched / "tennis").iterdir())
+        path.write_bytes(path.read_bytes() + b"\n")
+    if touched != "annotations":  # a footer that is not at the end is another story
+        found = score(tmp_path / "again", records, data, protocol, manifest, objects=())
+        assert any(f"{touched}/" in reason for reason in found.scores["unofficial_because"])
+    assert data.changed_files("test")[0].startswith(touched)
+
+
+def test_the_open_body_does_not_pass_as_smplx(tmp_path):
+    arrays = open_body.expand(read_arrays(open_body.PATH))
+    (tmp_path / "smplx").mkdir()
+    np.savez(tmp_path / "smplx" / "SMPLX_NEUTRAL.npz", **arrays)
+    data = submissions.make_data(tmp_path / "data", ["tennis"], 1, name="wildhoi")
+    manifest = replace(submissions.MANIFEST_ROW, dataset="wildhoi", body_model="smplx")
+    records = [submissions.as_reconstruction(a) for a in load_annotations(data)]
+    protocol = load_protocol("wildhoi@1")
+    found = score(tmp_path / "sub", records, data, protocol, manifest, body_folder=tmp_path, objects=())
+    assert found.scores["unofficial_because"] == ["the file of body model smplx holds the open body"]
+
+
+def test_a_submission_without_any_reconstruction_is_not_official(tmp_path, data):
+    records = [Failure(a.image_id, "x") for a in load_annotations(data)]
+    found = score(tmp_path, records, data, load_protocol("open@1"), objects=())
+    assert found.scores["unofficial_because"] == ["no image is reconstructed"]

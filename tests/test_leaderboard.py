@@ -21,6 +21,7 @@ from evaluation.leaderboard.tables import OVERALL, tables
 from evaluation.leaderboard.text import clean, latex, markdown, number, short, spreadsheet
 from evaluation.protocol import load_protocol
 from wildhoi.errors import InputError
+from wildhoi.files import sha256_file
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference" / "reported_results.yaml"
 HOSTILE = [
@@ -249,6 +250,20 @@ def test_unofficial_scores_are_in_no_table_but_in_the_notes(tmp_path):
         assert all(note in text for note in board.notes)
     assert [row["method"] for row in json.loads(board.to_json())["unofficial"]] == ["Cheat", "Silent"]
     assert "Cheat" not in board.to_csv()
+
+
+def test_a_score_of_predictions_that_have_changed_is_in_no_table(tmp_path):
+    predictions = tmp_path / "mine" / "predictions.parquet"
+    predictions.parent.mkdir()
+    predictions.write_bytes(b"as scored")
+    scores = drawn_scores(protocol="wildhoi@1", images=24, method="mine")
+    scores["submission"]["sha256"] = sha256_file(predictions)
+    save(predictions.parent, scores)
+    assert "mine" in leaderboard(tmp_path).to_csv()
+    predictions.write_bytes(b"edited since")
+    board = leaderboard(tmp_path)
+    assert "mine" not in board.to_csv()
+    assert any("predictions.parquet has changed" in note for note in board.notes)
 
 
 def test_what_is_no_score_file_is_named_and_nothing_stops(tmp_path):

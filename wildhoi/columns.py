@@ -195,9 +195,7 @@ def _read_parquet(path: Path, wanted: Sequence[str], texts: Sequence[str]) -> pa
             return table
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         reason = str(error).split("\n")[0][:200]
-        raise InputError(
-            f"{path}: not a readable Parquet file ({reason}); write it again with `wildhoi submission`"
-        ) from None
+        raise InputError(f"{path}: not a readable Parquet file ({reason}); write it again") from None
 
 
 def _check_size(path: Path, metadata: Any, wanted: Sequence[str]) -> None:

@@ -5,10 +5,13 @@ A data folder holds `dataset.json` (who it is), `checksums.json`, `annotations/O
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
+from typing import get_args
 
 import numpy as np
 
@@ -17,11 +20,11 @@ from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import canonical_json, read_json, sha256_file, sha256_text, write_text
 from wildhoi.geometry import nearest_rotation, orthonormality_error
 from wildhoi.objects import find_category
-from wildhoi.schema import Annotation, Camera, ObjectPose
+from wildhoi.schema import GENDERS, Annotation, BodyKind, Camera, ObjectPose
 
 SPLITS = ("train", "test")
 IDENTITY = "dataset.json"
-BODY_MODELS = ("smplx", "smplh", "open")
+BODY_MODELS: tuple[BodyKind, ...] = get_args(BodyKind)
 ROTATION_TOLERANCE = 1e-3
 SHIPPED = {"open-sample": Path(__file__).parent / "assets" / "sample"}
 
@@ -35,12 +38,17 @@ ANNOTATIONS = columns.Layout(
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A data set on disk. `revision` is derived from the checksums of its files, so it names the content."""
+    """A data set on disk. `revision` is derived from `checksums`, the recorded hashes of its files by relative path."""
 
     path: Path
     name: str
-    body_model: str
-    revision: str
+    body_model: BodyKind
+    checksums: Mapping[str, str]
+
+    @property
+    def revision(self) -> str:
+        """The name of the content as it was sealed; `changed_files` tells whether it still is that."""
+        return sha256_text(canonical_json(dict(self.checksums)))[:16]
 
     @property
     def objects(self) -> Path:
@@ -50,6 +58,16 @@ class DataFolder:
     def categories(self, split: str) -> list[str]:
         """The objects that have annotations of a split, sorted."""
         return sorted({path.parent.name for path in self.path.glob(f"annotations/*/{split}-*.parquet")})
+
+    def changed_files(self, split: str) -> list[str]:
+        """The files a score of a split is made from that are not as recorded: changed, added or gone."""
+        patterns = (IDENTITY, f"annotations/*/{split}-*.parquet", "objects/*/*", "lists/*")
+        there = {p.relative_to(self.path).as_posix(): p for pattern in patterns for p in self.path.glob(pattern)}
+        changed = [name for name, path in there.items() if sha256_file(path) != self.checksums.get(name)]
+        gone = [
+            name for name in self.checksums if name not in there and any(fnmatch(name, pattern) for pattern in patterns)
+        ]
+        return sorted(changed + gone)
 
 
 def find_data(name: str | Path) -> DataFolder:
@@ -90,11 +108,7 @@ def open_folder(path: Path) -> DataFolder:
     checksums = read_json(path / "checksums.json")
     if not isinstance(checksums, dict) or not all(isinstance(value, str) for value in checksums.values()):
         raise InputError(f"{path / 'checksums.json'}: want an object of file names and their hashes")
-    return DataFolder(path, identity["name"], identity["body_model"], _revision(checksums))
-
-
-def _revision(checksums: dict[str, str]) -> str:
-    return sha256_text(canonical_json(checksums))[:16]
+    return DataFolder(path, identity["name"], identity["body_model"], MappingProxyType(checksums))
 
 
 def seal_folder(path: Path, *, name: str, body_model: str) -> DataFolder:
@@ -135,7 +149,8 @@ def load_annotations(data: DataFolder, split: str = "test", objects: Sequence[st
     """
     available = data.categories(split)
     if split not in SPLITS or not available:
-        raise InputError(f"{data.path}: has no annotations of split {split!r}, want one of {SPLITS} that was converted")
+        there = ", ".join(name for name in SPLITS if data.categories(name)) or "none"
+        raise InputError(f"{data.path}: has no annotations of split {split!r}, there are those of: {there}")
     wrong = sorted(set(objects or ()) - set(available))
     if wrong:
         raise InputError(f"{data.path}: no {split} annotations of {', '.join(wrong)}; there are {', '.join(available)}")
@@ -144,11 +159,21 @@ def load_annotations(data: DataFolder, split: str = "test", objects: Sequence[st
         for name in objects or available
         for path in sorted((data.path / "annotations" / name).glob(f"{split}-*.parquet"))
     ]
-    found = sorted((a for path in files for a in read_annotations(path)), key=lambda a: a.image_id)
+    found = sorted((a for path in files for a in _read_of(path, path.parent.name)), key=lambda a: a.image_id)
     twice = [a.image_id for a, b in pairwise(found) if a.image_id == b.image_id]
     if twice:
         raise InputError(f"{data.path}: image_id {twice[0]!r} is annotated twice in split {split} ({len(twice)} such)")
     return found
+
+
+def _read_of(path: Path, name: str) -> list[Annotation]:
+    """The annotations of a file that must all be of one object."""
+    annotations = read_annotations(path)
+    for row, annotation in enumerate(annotations):
+        if annotation.object != name:
+            where = f"{path}: row {row}, image_id {annotation.image_id!r}"
+            raise InputError(f"{where}: object is {annotation.object!r}, the folder is that of {name!r}")
+    return annotations
 
 
 def read_annotations(path: Path) -> list[Annotation]:
@@ -173,10 +198,17 @@ def _annotation(path: Path, table: columns.Columns, row: int) -> Annotation:
     for name in ANNOTATIONS.numbers:
         if not np.isfinite(table.numbers[name][row]).all():
             raise InputError(f"{where}: {name} is not finite")
-    find_category(str(texts["object"]))
+    try:
+        find_category(str(texts["object"]))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if texts["gender"] not in GENDERS:
+        raise InputError(f"{where}: gender is {texts['gender']!r}, want {', '.join(GENDERS)}")
     pose, camera = columns.read_object(table, row), columns.read_camera(table, row)
     if camera is None:
         raise InputError(f"{where}: has no camera")
+    if not pose.scale > 0:
+        raise InputError(f"{where}: object_scale is {pose.scale}, want more than 0")
     visible = table.numbers["visible"][row] if "visible" in table.numbers else np.nan
     return Annotation(
         image_id=str(texts["image_id"]),

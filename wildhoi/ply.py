@@ -125,31 +125,30 @@ def _read_ascii(body: bytes, order: str, elements: list[Element]) -> Iterator[tu
 
 
 def _ascii_columns(rows: list[list[str]], element: Element) -> Columns:
-    columns: dict[str, list[float] | Polygons] = {column.name: [] for column in element.properties}
+    numbers: dict[str, list[float]] = {column.name: [] for column in element.properties if not column.count_type}
+    lists: dict[str, Polygons] = {column.name: [] for column in element.properties if column.count_type}
     for words in rows:
         position = 0
         for column in element.properties:
             if column.count_type is None:
-                columns[column.name].append(float(words[position]))  # type: ignore[arg-type]
+                numbers[column.name].append(float(words[position]))
                 position += 1
             else:
                 end = position + 1 + int(words[position])
                 if not position < end <= len(words):
                     raise ValueError(f"a list of {end - position - 1} in a line of {len(words)} words")
                 values = words[position + 1 : end]
-                columns[column.name].append([int(word) if column.type[0] != "f" else 0 for word in values])  # type: ignore[arg-type]
+                lists[column.name].append([int(word) if column.type[0] != "f" else 0 for word in values])
                 position = end
         if position != len(words):
             raise ValueError(f"a line of {len(words)} words, want {position}")
-    return {column.name: _typed(columns[column.name], column) for column in element.properties}
+    return {c.name: lists[c.name] if c.count_type else _typed(numbers[c.name], c.type) for c in element.properties}
 
 
-def _typed(values: list[float] | Polygons, column: Property) -> "np.ndarray | Polygons":
+def _typed(values: list[float], code: str) -> np.ndarray:
     """A column in the type that the header declares, as a binary file would hold it."""
-    if column.count_type is not None:
-        return values  # type: ignore[return-value]
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.array(values, np.float64).astype(column.type)
+        return np.array(values, np.float64).astype(code)
 
 
 def _read_binary(body: bytes, order: str, elements: list[Element]) -> Iterator[tuple[Element, Columns]]:
@@ -183,7 +182,7 @@ def _ragged(body: bytes, position: int, order: str, element: Element) -> tuple[C
             values = _numbers(body, position, order + column.type, count)
             position += values.nbytes
             columns[column.name].append(values.tolist())
-    return {name: values for name, values in columns.items()}, position  # noqa: C416
+    return dict(columns), position
 
 
 def _uniform(body: bytes, position: int, order: str, element: Element) -> tuple[Columns, int] | None:

@@ -18,6 +18,7 @@ from wildhoi.errors import InputError
 N_BETAS, N_BODY_JOINTS, N_HAND_JOINTS = 10, 21, 15
 
 BodyKind = Literal["open", "smplx", "smplh"]
+GENDERS = ("neutral", "male", "female")
 
 Vector3 = Float[np.ndarray, "3"]
 Matrix3 = Float[np.ndarray, "3 3"]

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
-from wildhoi.errors import MissingAssetError
+from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import canonical_json, sha256_file, sha256_text
 from wildhoi.geometry import axis_rotation
 from wildhoi.meshes import read_mesh, read_vertex_groups
@@ -64,7 +64,10 @@ class Template:
 
     def symmetry(self, override: Spec | None = None) -> Symmetry:
         """The category's symmetry on this template; `override` replaces single entries of the table."""
-        return resolve_symmetry({**self.category.symmetry, **(override or {})}, self.keypoints)
+        try:
+            return resolve_symmetry({**self.category.symmetry, **(override or {})}, self.keypoints)
+        except InputError as error:
+            raise InputError(f"template of {self.category.name}: {error}") from None
 
     def articulated(self, angle: float) -> Float[np.ndarray, "v 3"]:
         """The vertices with the movable part turned by `angle` radians; unchanged without a joint."""
@@ -82,20 +85,20 @@ class Template:
         return np.asarray(pose.scale * vertices @ pose.rotation.T + pose.translation)
 
 
-def find_template(folder: Path, name: str) -> Path:
-    """The folder of a category's template: `folder/NAME`, else the shipped one.
+def find_template(folder: Path, name: str, *, shipped: bool = False) -> Path:
+    """The folder of a category's template, `folder/NAME`; where it is absent, the shipped one if that is allowed.
 
     Raises:
-        MissingAssetError: neither is there.
+        MissingAssetError: there is none, or a mesh of it is missing.
     """
-    wanted = find_category(name).meshes
-    for place in (folder / name, SHIPPED / name):
-        if all((place / mesh).is_file() for mesh in wanted):
-            return place
-    raise MissingAssetError(
-        f"template of {name}: {folder / name} has no {' and '.join(wanted)}, and none is shipped; "
-        "convert the release that has it with `wildhoi data convert`"
-    )
+    place = SHIPPED / name if shipped and not (folder / name).exists() else folder / name
+    missing = [mesh for mesh in find_category(name).meshes if not (place / mesh).is_file()]
+    if missing:
+        raise MissingAssetError(
+            f"template of {name}: {place} has no {' and no '.join(missing)}; "
+            "convert the release that has it with `wildhoi data convert`"
+        )
+    return place
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,8 @@ from evaluation.metrics import METRICS
 from evaluation.protocol import load_protocol
 from evaluation.scores import read_scores
 from wildhoi.errors import InputError
+from wildhoi.files import sha256_file
+from wildhoi.submission.folder import PREDICTIONS
 
 REPORTED = Path(__file__).parents[1] / "reported_results.yaml"
 FACTS = {"protocol", "dataset", "split", "source", "objects", "method", "variant", "supervision"}
@@ -123,10 +125,18 @@ def read_entry(path: Path, name: str) -> Entry:
     """
     scores = read_scores(path)
     try:
-        return _measured(scores, name)
+        return _unless_changed(path.parent / PREDICTIONS, _measured(scores, name))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path}: a malformed score file ({reason}); score the submission again") from None
+
+
+def _unless_changed(predictions: Path, entry: Entry) -> Entry:
+    """The entry, in no table if the predictions beside the scores are others than those scored."""
+    if not predictions.is_file() or sha256_file(predictions) == entry.sha256:
+        return entry
+    reason = f"{predictions.name} has changed since it was scored: evaluate it again"
+    return replace(entry, official=False, unofficial_because=(*entry.unofficial_because, reason))
 
 
 def _measured(scores: Mapping[str, Any], name: str) -> Entry:

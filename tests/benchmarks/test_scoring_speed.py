@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from scoring_scene import items, job, ours, published, write_template
@@ -107,4 +106,5 @@ def test_two_processes_score_faster_than_one(benchmark, say, objects):
     two, found = seconds(lambda: benchmark.pedantic(lambda: score_items(images, of, workers=2), rounds=1))
     assert found == expected
     say(f"{len(images)} images: 1 process {one:.1f} s, 2 processes {two:.1f} s, their start included: {one / two:.2f}")
-    assert np.isfinite(one / two)
+    if benchmark.enabled:
+        assert one / two > 1.3  # of at most 2: each process takes seconds to start

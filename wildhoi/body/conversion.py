@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Shaped
 from scipy import sparse
 
-from wildhoi.body.layout import Kind, wanted_shapes
+from wildhoi.body.layout import wanted_shapes
 from wildhoi.body.reading import LARGEST_BYTES, check
 from wildhoi.convert.safe_pickle import load_pickle
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path
+from wildhoi.schema import BodyKind
 
 
 class _State:
@@ -66,7 +67,7 @@ def convert_body(source: Path, destination: Path) -> Path:
     return destination
 
 
-def read_pickle(path: Path, kind: Kind | None = None) -> dict[str, Shaped[np.ndarray, "..."]]:
+def read_pickle(path: Path, kind: BodyKind | None = None) -> dict[str, Shaped[np.ndarray, "..."]]:
     """Read the arrays of a published body pickle; the kind is told by the number of joints unless given.
 
     Raises:
@@ -99,13 +100,12 @@ def _dense(matrix: _CompressedColumns | _CompressedRows, key: str, path: Path) -
     """Expand a sparse matrix after checking its indices, which scipy trusts when it expands."""
     state = matrix.state
     build = sparse.csc_matrix if isinstance(matrix, _CompressedColumns) else sparse.csr_matrix
-    shape = state.get("_shape", state.get("shape"))
     try:
-        rows, columns = (int(n) for n in shape)  # type: ignore[union-attr]
+        rows, columns = (int(n) for n in state.get("_shape", state.get("shape", ())))
         if not 0 < rows * columns < 10**8:
             raise ValueError(f"shape {rows} x {columns}")
         plain = build((state["data"], state["indices"], state["indptr"]), shape=(rows, columns))
         plain.check_format(full_check=True)
         return np.asarray(plain.toarray())
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(f"{path}: `{key}` is not a valid sparse matrix ({error})") from None

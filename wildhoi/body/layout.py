@@ -1,9 +1,10 @@
 """Names of joints, and the arrays a body file holds."""
 
-from typing import Literal, get_args
+from typing import get_args
 
-Kind = Literal["open", "smplx", "smplh"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+from wildhoi.schema import N_HAND_JOINTS, BodyKind
+
+KINDS: tuple[BodyKind, ...] = get_args(BodyKind)
 
 SIDES = ("left", "right")
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")
@@ -16,20 +17,16 @@ BODY_JOINTS = (
 FACE_JOINTS = ("jaw", "left_eye", "right_eye")
 HAND_JOINTS = tuple(f"{side}_{finger}{phalanx}" for side in SIDES for finger in FINGERS for phalanx in (1, 2, 3))
 
-N_BETAS = 10
-N_BODY_POSE = len(BODY_JOINTS) - 1
-N_HAND_POSE = len(HAND_JOINTS) // 2
-
 # The smallest mesh that holds the vertices behind the extra joints of the `smplx` classes.
 FEWEST_VERTICES = {"open": 9930, "smplx": 9930, "smplh": 6788}
 
 
-def joint_names(kind: Kind) -> tuple[str, ...]:
+def joint_names(kind: BodyKind) -> tuple[str, ...]:
     """List the joints in file order: 55, or the 52 of SMPL-H, which has no jaw and no eyes."""
     return BODY_JOINTS + (() if kind == "smplh" else FACE_JOINTS) + HAND_JOINTS
 
 
-def wanted_shapes(kind: Kind) -> dict[str, tuple[str | int, ...]]:
+def wanted_shapes(kind: BodyKind) -> dict[str, tuple[str | int, ...]]:
     """State each array read from a body file and its shape; V and F are free, S is at least 10."""
     joints = len(joint_names(kind))
     return {
@@ -40,6 +37,6 @@ def wanted_shapes(kind: Kind) -> dict[str, tuple[str | int, ...]]:
         "weights": ("V", joints),
         "kintree_table": (2, joints),
         "f": ("F", 3),
-        "hands_meanl": (3 * N_HAND_POSE,),
-        "hands_meanr": (3 * N_HAND_POSE,),
+        "hands_meanl": (3 * N_HAND_JOINTS,),
+        "hands_meanr": (3 * N_HAND_JOINTS,),
     }

@@ -8,15 +8,15 @@ import torch
 
 from wildhoi.body import open_body
 from wildhoi.body.conversion import read_pickle
-from wildhoi.body.layout import KINDS, Kind
+from wildhoi.body.layout import KINDS
 from wildhoi.body.model import BodyModel
 from wildhoi.body.reading import check, read_arrays, read_npz
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import sha256_file
+from wildhoi.schema import GENDERS, BodyKind
 
 FOLDER_VARIABLE = "WILDHOI_BODY_MODELS"
 LICENCES = {"smplx": "https://smpl-x.is.tue.mpg.de", "smplh": "https://mano.is.tue.mpg.de"}
-GENDERS = ("neutral", "male", "female")
 
 
 def load_body(
@@ -58,7 +58,7 @@ def load_body(
 
 @lru_cache(maxsize=8)
 def _load(
-    kind: Kind, gender: str, path: Path, flat_hand_mean: bool, dtype: torch.dtype, device: torch.device
+    kind: BodyKind, gender: str, path: Path, flat_hand_mean: bool, dtype: torch.dtype, device: torch.device
 ) -> BodyModel:
     if kind == "open":
         arrays = open_body.expand(read_arrays(path))
@@ -73,7 +73,7 @@ def _load(
     )  # fmt: skip
 
 
-def _find(kind: Kind, gender: str, folder: Path | None) -> Path:
+def _find(kind: BodyKind, gender: str, folder: Path | None) -> Path:
     """Find a licensed file, upper and lower case alike, an .npz before a .pkl."""
     named = os.environ.get(FOLDER_VARIABLE) if folder is None else folder
     stem = f"{kind}_{gender}"

@@ -15,8 +15,9 @@ from jaxtyping import Float, Int, Shaped
 from smplx.lbs import batch_rodrigues
 from torch import Tensor
 
-from wildhoi.body.layout import N_BETAS, N_HAND_POSE, Kind, joint_names
+from wildhoi.body.layout import joint_names
 from wildhoi.body.parts import find_parts
+from wildhoi.schema import N_BETAS, N_BODY_JOINTS, N_HAND_JOINTS, BodyKind
 
 
 class Surface(NamedTuple):
@@ -53,7 +54,7 @@ class BodyModel:
         self,
         arrays: Mapping[str, Shaped[np.ndarray, "..."]],
         *,
-        kind: Kind,
+        kind: BodyKind,
         gender: str,
         sha256: str,
         flat_hand_mean: bool,
@@ -78,7 +79,7 @@ class BodyModel:
         self._correctives = self.module.get_buffer("posedirs")
         self._shape_directions = directions[..., :N_BETAS].to(dtype).flatten(0, 1)
         self._has_correctives = bool(self._correctives.any())
-        mean_hands = np.stack([arrays["hands_meanl"], arrays["hands_meanr"]]).reshape(2, N_HAND_POSE, 3)
+        mean_hands = np.stack([arrays["hands_meanl"], arrays["hands_meanr"]]).reshape(2, N_HAND_JOINTS, 3)
         self._mean_hands = torch.tensor(mean_hands * (not flat_hand_mean), dtype=dtype, device=device)
         self._levels, order = _kinematic_levels(self.parents, device)
         self._order: Int[Tensor, " j"] = order
@@ -180,7 +181,7 @@ class BodyModel:
     ) -> Float[Tensor, "b j 3"]:
         """Assemble global orientation, body, face and hands, the mean hand added where hand poses are relative."""
         batch = len(body_pose)
-        face = body_pose.new_zeros(batch, self.n_joints - 22 - 2 * N_HAND_POSE, 3)
+        face = body_pose.new_zeros(batch, self.n_joints - 1 - N_BODY_JOINTS - 2 * N_HAND_JOINTS, 3)
         hands = [left_hand_pose + self._mean_hands[0], right_hand_pose + self._mean_hands[1]]
         return torch.cat([body_pose.new_zeros(batch, 1, 3), body_pose, face, *hands], dim=1)
 
@@ -203,7 +204,7 @@ def _kinematic_levels(parents: Int[np.ndarray, " j"], device: torch.device) -> t
 
 
 def _smplx_module(
-    arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, flat_hand_mean: bool, dtype: torch.dtype
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: BodyKind, flat_hand_mean: bool, dtype: torch.dtype
 ) -> torch.nn.Module:
     """Construct the `smplx` class from checked arrays.
 
@@ -225,8 +226,8 @@ def _smplx_module(
     with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         path = Path(folder) / "body.npz"
         np.savez(path, allow_pickle=False, **clean)
-        module = (smplx.SMPLH if kind == "smplh" else smplx.SMPLX)(
+        module: torch.nn.Module = (smplx.SMPLH if kind == "smplh" else smplx.SMPLX)(
             str(path), ext="npz", use_pca=False, flat_hand_mean=flat_hand_mean, num_betas=N_BETAS, dtype=dtype,
             create_transl=False,
         )  # fmt: skip
-    return module.requires_grad_(False).eval()  # type: ignore[no-any-return]
+    return module.requires_grad_(False).eval()

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from wildhoi.body.layout import FEWEST_VERTICES, N_BETAS, Kind, wanted_shapes
+from wildhoi.body.layout import FEWEST_VERTICES, wanted_shapes
 from wildhoi.errors import InputError
+from wildhoi.schema import N_BETAS, BodyKind
 
 MEND = "download the file again, or convert a published .pkl with `wildhoi body convert`"
 LARGEST_BYTES = 2 * 2**30
 
 
-def read_npz(path: Path, kind: Kind) -> dict[str, Shaped[np.ndarray, "..."]]:
+def read_npz(path: Path, kind: BodyKind) -> dict[str, Shaped[np.ndarray, "..."]]:
     """Read the arrays a body model needs from an .npz; other entries, pickled ones too, are left alone.
 
     Raises:
@@ -47,7 +48,7 @@ def read_arrays(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, Sh
         raise InputError(f"{path}: cannot be read as .npz ({_one_line(error)}); {MEND}") from None
 
 
-def check(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, path: Path) -> None:
+def check(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: BodyKind, path: Path) -> None:
     """Hold arrays against the layout of a kind of body.
 
     Raises:
@@ -66,7 +67,7 @@ def check(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, path: Pat
     _check_values(arrays, kind, path)
 
 
-def _check_values(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: Kind, path: Path) -> None:
+def _check_values(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: BodyKind, path: Path) -> None:
     n_vertices, faces, weights = len(arrays["v_template"]), arrays["f"], arrays["weights"]
     parents = arrays["kintree_table"][0, 1:].astype(np.int64)
     fewest, directions = FEWEST_VERTICES[kind], arrays["shapedirs"].shape[2]

@@ -25,6 +25,8 @@ from wildhoi.cli.shared import (
 from wildhoi.errors import WildhoiError
 from wildhoi.schema import BodyKind
 
+SHOWN_DEFECTS = 20  # beside the one in the headline
+
 app = typer.Typer(
     help="Benchmark of monocular human-object 3D reconstruction: convert data, score submissions, compare.",
     no_args_is_help=True,
@@ -64,6 +66,7 @@ def doctor(as_json: Json = False) -> None:
 def demo(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Keep the scores here.")] = None,
     workers: Workers = 1,
+    as_json: Json = False,
 ) -> None:
     """Score three sample submissions on shipped data (no licence, no network) and print their leaderboard."""
     from tempfile import TemporaryDirectory
@@ -75,6 +78,9 @@ def demo(
         folder = out or Path(temporary)
         run_demo(folder, workers=workers, progress=progress)
         board = leaderboard(folder, reported=False)
+    if as_json:
+        sys.stdout.write(board.to_json())
+        return
     show(board.to_rich())
     say("Sample data: exaggerated noise on made-up poses, to show the machinery; these are no methods' results.")
     say("Next: score your own file: see docs/submission.md, then `wildhoi evaluate SUBMISSION --data DATA`.")
@@ -153,6 +159,8 @@ def main() -> None:
 
 
 def _all_defects(error: WildhoiError) -> None:
-    """The other defects behind the first."""
-    for defect in getattr(error, "defects", ())[1:21]:
+    """The defects behind the one in the headline, which is the first error."""
+    defects = getattr(error, "defects", ())
+    headline = next((defect for defect in defects if defect.severity == "error"), None)
+    for defect in [defect for defect in defects if defect is not headline][:SHOWN_DEFECTS]:
         say(f"  {defect.severity}: {printable(defect)}")

@@ -1,6 +1,7 @@
 """`wildhoi submission`: make, check and convert submissions."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ def init(
     data: Data = "open-sample",
     method: Annotated[str, typer.Option(help="The method's name.")] = "my-method",
     split: Annotated[Literal["train", "test"], typer.Option(help="Which images.")] = "test",
+    as_json: Json = False,
 ) -> None:
     """Start a submission: a manifest, and one row per image, marked as failed until you fill it in."""
     from wildhoi.dataset import find_data, load_annotations
@@ -34,6 +36,8 @@ def init(
     rows = [Failure(a.image_id, "not reconstructed yet") for a in load_annotations(source, split)]
     manifest = Manifest(method, source.name, split, source.revision, source.body_model)
     write_submission(folder, manifest, rows)
+    if as_json:
+        return show_json({"written": str(folder), "rows": len(rows)})
     say(f"wrote {folder} with {len(rows)} rows; fill in predictions.parquet (docs/submission.md), then")
     say(f"  wildhoi submission validate {folder} --data {data}")
 
@@ -88,6 +92,7 @@ def convert(
     dataset: Annotated[str, typer.Option(help="The data set they are for.")] = "wildhoi",
     body_model: Annotated[Literal["smplx", "smplh", "open"], typer.Option(help="Whose parameters they are.")] = "smplx",
     nan_as_failed: Annotated[bool, typer.Option("--nan-as-failed", help="Rows with NaN become failures.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Turn other people's result files into a submission; nothing in them is ever executed."""
     from wildhoi.files import require_writable
@@ -97,6 +102,8 @@ def convert(
     require_writable(out)
     manifest = Manifest(method, dataset, body_model=body_model, supervision="unknown")
     done = convert_results(sources, out, manifest, nan_as_failed=nan_as_failed)
+    if as_json:
+        return show_json({"written": str(out), **asdict(done)})
     for warning in done.warnings:
         say(f"warning: {warning}")
     say(f"wrote {out}: {done.reconstructions} reconstructions, {done.failures} failures, from {done.files} files")

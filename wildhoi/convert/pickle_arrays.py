@@ -137,6 +137,7 @@ def set_array_state(array: Shaped[np.ndarray, "..."], state: Any, budget: Budget
     shape = _checked_shape(state[1], dtype.itemsize, len(data))
     _check_text(dtype, data)
     budget.spend(len(data))
+    # numpy's stubs forget the version before the shape, which its own pickles hold
     array.__setstate__((1, shape, dtype, bool(state[3]), data))  # type: ignore[arg-type]
 
 

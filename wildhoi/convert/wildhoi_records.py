@@ -89,10 +89,8 @@ def read_record(raw: Mapping[str, Any], image_id: str, row: int | None, *, camer
 def _read_field(record: Record, name: str, raw: Any, shape: tuple[int, ...]) -> None:
     array = _as_numbers(raw)
     if array is None:
-        kind = f"array of {raw.dtype}" if isinstance(raw, np.ndarray) else type(raw).__name__
-        record.add(
-            "value-type", f"{name} as {kind} {clip(raw, 40)}", f"numbers of shape {shape}", "store a float array"
-        )
+        found = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else _kind(raw)
+        record.add("value-type", f"{name} as {found}", f"numbers of shape {shape}", "store a float array")
     elif _without_ones(array.shape) != _without_ones(shape):
         record.add(
             "value-shape", f"{name} of shape {array.shape}", f"{shape}", "SMPL-X, 21 body and 15 + 15 hand joints"
@@ -102,6 +100,15 @@ def _read_field(record: Record, name: str, raw: Any, shape: tuple[int, ...]) -> 
         record.add("not-finite", f"NaN or infinity in {name}", "finite numbers", FAILED_HINT)
     else:
         _check_values(record, name, array.reshape(shape))
+
+
+def _kind(raw: Any) -> str:
+    """What a field holds instead of numbers: `a list of str`, `None`, `str 'one'`."""
+    if isinstance(raw, (list, tuple)):
+        kinds = sorted({type(item).__name__ for item in raw})
+        return f"a {type(raw).__name__} of {' and '.join(kinds)}"
+    shown = clip(raw, 40)
+    return shown if raw is None or shown.startswith("a ") else f"{type(raw).__name__} {shown}"
 
 
 def _as_numbers(raw: Any) -> Float[np.ndarray, "..."] | None:

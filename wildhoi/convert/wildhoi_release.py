@@ -24,6 +24,7 @@ from wildhoi.submission.table import IMAGE_ID
 NAME, BODY_MODEL = "wildhoi", "smplx"
 RELEASE_ID = re.compile(r"(?P<video>[0-9]{4})_[0-9]{3}_[0-9]{6}")
 MAX_FILE_BYTES = 64 * 2**20
+GIVE = "give the release's unpacked folder, or --data with its data/ folder"
 NOT_FINITE = "NaN in the object's pose"
 
 
@@ -44,7 +45,7 @@ def convert_annotations(raw: Path, data: Path, out: Path, *, objects: Sequence[s
         MissingAssetError: no annotations are there.
         DefectError: annotation or template files are invalid; carries every defect of all of them.
     """
-    categories = _choose(data, objects)
+    categories = _choose(raw, data, objects)
     report, defects = ConversionReport(), list[Defect]()
     split = _read_split(raw / "train_test_split.json", report)
     with _appearing(out) as folder:
@@ -133,18 +134,23 @@ def _extra_keys(content: list[Any]) -> list[Defect]:
     ]
 
 
-def _choose(data: Path, objects: Sequence[str] | None) -> list[Category]:
+def _choose(raw: Path, data: Path, objects: Sequence[str] | None) -> list[Category]:
     """The categories to convert: those named, else those of the table that have annotations."""
     folder = data / "annotation_hoi"
+    nowhere = next((place for place in (raw, data, folder) if not place.is_dir()), None)
+    if nowhere is not None:
+        raise MissingAssetError(f"{nowhere}: does not exist, so no annotations of any object are found; {GIVE}")
     present = [name for name in load_categories() if (folder / name / "test").is_dir()]
     chosen = [find_category(name) for name in (objects if objects is not None else present)]
     for category in chosen:
         require_release(category)
+    if not present:
+        raise MissingAssetError(f"{folder}: holds no OBJ/test folder of a known object; {GIVE}")
     absent = [category.name for category in chosen if category.name not in present]
-    if absent or not chosen:
-        wanted = ", ".join(absent) or "any object"
-        has = ", ".join(present) or "none"
-        raise MissingAssetError(f"{folder}: no OBJ/test folder of {wanted}, has {has}; give the release's data folder")
+    if absent:
+        raise MissingAssetError(
+            f"{folder}: no OBJ/test folder of {', '.join(absent)}, has {', '.join(present)}; {GIVE}"
+        )
     return chosen
 
 

@@ -31,6 +31,8 @@ def convert_results(
         DefectError: a list holds something invalid, or an image twice; nothing is written then.
         InputError: a file is no result list, or a folder holds none.
     """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not empty; choose another folder, or remove it")
     files = [file for source in sources for file in _result_files(source, manifest.split)]
     rows: list[Reconstruction | Failure] = []
     said: list[str] = []

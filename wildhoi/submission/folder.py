@@ -8,7 +8,7 @@ from wildhoi.dataset import DataFolder, load_annotations
 from wildhoi.errors import InputError
 from wildhoi.files import sha256_file
 from wildhoi.schema import Annotation, Failure, Reconstruction
-from wildhoi.submission.defects import Defect, DefectError, errors
+from wildhoi.submission.defects import Defect, DefectError
 from wildhoi.submission.manifest import Manifest, read_manifest, write_manifest
 from wildhoi.submission.table import read_predictions, write_predictions
 
@@ -123,9 +123,3 @@ def write_submission(path: Path, manifest: Manifest, rows: Sequence[Reconstructi
     """Write a submission folder; the manifest last, so that a folder with one is complete."""
     write_predictions(path / PREDICTIONS, rows)
     write_manifest(path / MANIFEST, manifest)
-
-
-def require_valid(source: Path, defects: Sequence[Defect]) -> None:
-    """Raise a DefectError where there is an error among the defects."""
-    if errors(defects):
-        raise DefectError(str(source), defects)

@@ -164,12 +164,17 @@ def _check_numbers(table: columns.Columns, report: _Report) -> None:
         large = usable & (np.abs(flat).max(axis=1, initial=0) > MAX_NUMBER)
         report.add(large, "too-large", f"{name} beyond {MAX_NUMBER:g}", "metres, radians or pixels", hint)
         if name in ("object_scale", "focal"):
-            found = lambda row, v=values, n=name: f"{n} {v[row]}"  # noqa: E731
             low = usable & (flat <= 0).any(axis=1)
-            report.add(low, name.replace("_", "-"), found, "greater than 0", "a scale of 1 is the template's size")
+            hint = "a scale of 1 is the template's size"
+            report.add(low, name.replace("_", "-"), _value_of(name, values), "greater than 0", hint)
         if name == "seconds":
             hint = "leave it out if not measured"
             report.add(usable & (flat[:, 0] < 0), "seconds", "a negative time", "seconds >= 0 or null", hint)
+
+
+def _value_of(name: str, values: np.ndarray) -> Callable[[int], str]:
+    """What to say of a row: its own value."""
+    return lambda row: f"{name} {values[row]}"
 
 
 def _check_cameras(table: columns.Columns, report: _Report) -> None:
@@ -188,7 +193,10 @@ def _check_rotations(name: str, values: np.ndarray, usable: np.ndarray, report: 
     with np.errstate(over="ignore", invalid="ignore"):
         error = orthonormality_error(exact)
     far = ~(error <= ROTATION_TOLERANCE)
-    found = lambda row: f"{name} off orthonormal by {error[row]:.3g}"  # noqa: E731
+
+    def found(row: int) -> str:
+        return f"{name} off orthonormal by {error[row]:.3g}"
+
     wanted = f"at most {ROTATION_TOLERANCE:g}"
     report.add(far, "not-a-rotation", found, wanted, "make it orthonormal, or check that it is stored row by row")
     mirrored = ~far & (np.linalg.det(np.where(far[:, None, None], np.eye(3), exact)) < 0)

@@ -1,0 +1,5 @@
+"""`python -m wildhoi`: the command line."""
+
+from wildhoi.cli import main
+
+main()
