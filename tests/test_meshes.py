@@ -185,3 +185,12 @@ def test_vertex_groups_keep_their_order_and_name_what_is_wrong(tmp_path, fixture
     for content in ("[1]", '{"1": 3}', '{"1": [1.5]}', '{"1": [true]}', '{"1": ["0"]}'):
         with pytest.raises(InputError, match=r"got a list|whole numbers"):
             read_vertex_groups(write(path, content), 8)
+
+
+def test_indices_of_a_float_type_are_refused(tmp_path):
+    path = tmp_path / "a.ply"
+    header = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    faces = "element face 1\nproperty list uchar float vertex_indices\nend_header\n"
+    path.write_text(header + faces + "0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
+    with pytest.raises(InputError, match="integer type"):
+        read_mesh(path)

@@ -109,6 +109,8 @@ def _parse_header(data: bytes, source: str) -> tuple[str, list[Element], bytes]:
     names = [element.name for element in elements]
     if order is None or names.count("vertex") != 1 or names.count("face") != 1:
         raise InputError(f"{source}: PLY header without format, vertex or face (elements: {', '.join(names)[:80]!a})")
+    if any(column.name in INDEX_NAMES and column.type[0] == "f" for e in elements for column in e.properties):
+        raise InputError(f"{source}: PLY header gives the faces' vertex indices as floats, want an integer type")
     return order, elements, data[line_end + 1 :]
 
 
