@@ -5,7 +5,7 @@ PIP = .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt
 .PHONY: demo test lint benchmark assets clean
 
 demo: .venv/installed
-	.venv/bin/wildhoi demo
+	@.venv/bin/wildhoi demo
 
 test: .venv/test-installed
 	.venv/bin/python -m pytest
@@ -21,12 +21,13 @@ benchmark: .venv/test-installed
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing into .venv (about a minute; PyTorch is the large part) ..."
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	$(PIP) -e .
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(PIP) -e .
 	@touch $@
 
 .venv/test-installed: .venv/installed
-	$(PIP) -e '.[test]'
+	@echo "Installing what the tests need ..."
+	@$(PIP) -e '.[test]'
 	@touch $@
 
 assets: .venv/test-installed
