@@ -349,3 +349,11 @@ def test_a_submission_without_any_reconstruction_is_not_official(tmp_path, data)
     records = [Failure(a.image_id, "x") for a in load_annotations(data)]
     found = score(tmp_path, records, data, load_protocol("open@1"), objects=())
     assert found.scores["unofficial_because"] == ["no image is reconstructed"]
+
+
+def test_the_sample_keeps_its_scores(data):
+    golden = json.loads((Path(__file__).parent / "data" / "golden_sample.json").read_text())
+    protocol = load_protocol("open@1")
+    assert protocol.hash == golden["protocol_hash"]
+    found = evaluate(sample("small"), data, protocol, Options()).scores["overall"]["metrics"]
+    assert {name: cell["mean"] for name, cell in found.items()} == pytest.approx(golden["means"], abs=2e-6)
