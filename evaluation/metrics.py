@@ -5,12 +5,12 @@ image; it is left out of means, never counted as 0.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evaluation.neighbours import chamfer_distance, nearest_distances, within
-from evaluation.pair import Pair, Side, Surface
+from evaluation.pair import Pair, Surface
 from evaluation.sampling import spread_over
 from evaluation.surfaces import point_to_surface
 from wildhoi.geometry import geodesic_angle
@@ -199,17 +199,14 @@ def f_score_combined(pair: Pair) -> float:
     return _f_score(pair, ("human", "object"))
 
 
-def _f_score_points(side: Side, count: int) -> dict[str, np.ndarray]:
-    return {part: getattr(side, part).draw(count, "f-score") for part in ("human", "object")}
-
-
 def _f_score(pair: Pair, parts: tuple[str, ...]) -> float:
     """Nearer than the threshold counts as found, in the frame divided by twice the truth's radius."""
-    draws = [_f_score_points(side, pair.protocol.f_score_points) for side in (pair.prediction, pair.truth)]
-    scene = np.concatenate([draws[1]["human"], draws[1]["object"]])
+    scene = np.concatenate([pair.truth.human.f_score_points, pair.truth.object.f_score_points])
     size = 2 * np.linalg.norm(scene - scene.mean(axis=0), axis=1).max()
     near = size * pair.protocol.f_score_threshold
-    prediction, truth = (np.concatenate([draw[part] for part in parts]) for draw in draws)
+    prediction, truth = (
+        np.concatenate([getattr(side, part).f_score_points for part in parts]) for side in (pair.prediction, pair.truth)
+    )
     return _harmonic_mean(float(within(prediction, truth, near).mean()), float(within(truth, prediction, near).mean()))
 
 
@@ -230,5 +227,5 @@ def chamfer_articulated(pair: Pair) -> float:
     clouds = []
     for side in (pair.prediction, pair.truth):
         vertices = pair.template.posed(side.pose, articulate=True)
-        clouds.append(Surface(vertices, side.object.faces, side.object.stream, side.object.n_points).points)
+        clouds.append(replace(side.object, vertices=vertices).points)
     return CM * chamfer_distance(*clouds)

@@ -27,11 +27,17 @@ class Surface:
     faces: Int[np.ndarray, "f 3"]
     stream: tuple[str | int, ...]
     n_points: int
+    n_f_score_points: int
 
     @cached_property
     def points(self) -> Float[np.ndarray, "n 3"]:
         """Points uniform by area, drawn from this surface's own stream."""
         return self.draw(self.n_points)
+
+    @cached_property
+    def f_score_points(self) -> Float[np.ndarray, "n 3"]:
+        """Points uniform by area for the F-score, from a stream of their own."""
+        return self.draw(self.n_f_score_points, "f-score")
 
     def draw(self, count: int, *purpose: str) -> Float[np.ndarray, "n 3"]:
         """So many points uniform by area; a purpose has a stream of its own."""
@@ -107,8 +113,8 @@ def make_side(
     posed = template.posed(pose, articulate=protocol.articulation == "posed")
     key = (protocol.seed, image_id)
     return Side(
-        Surface(human, faces, (*key, "human", side), protocol.points),
-        Surface(posed, template.faces, (*key, "object", side), protocol.points),
+        Surface(human, faces, (*key, "human", side), protocol.points, protocol.f_score_points),
+        Surface(posed, template.faces, (*key, "object", side), protocol.points, protocol.f_score_points),
         pose,
     )
 

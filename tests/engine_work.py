@@ -31,7 +31,7 @@ class Job:
 def write(job: Job, path: Path) -> None:
     with job.log.open("a") as stream:
         stream.write(f"{path.name} {os.getpid()}\n")
-    time.sleep(job.seconds)
+    time.sleep(job.seconds)  # stands for long work, so that a test can interrupt it; 0 unless it asks
     path.write_text(job.text)
     match job.action:
         case "value error":

@@ -2,7 +2,7 @@
 
 import shutil
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +121,12 @@ def as_reconstruction(annotation: Annotation) -> Reconstruction:
 
 def files_below(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def same(a, b, equal=np.array_equal):
+    """Compare two values of the same dataclass field by field, arrays by `equal`."""
+    if type(a) is not type(b):
+        return False
+    if is_dataclass(a):
+        return all(same(getattr(a, f.name), getattr(b, f.name), equal) for f in fields(a))
+    return equal(a, b) if isinstance(a, np.ndarray) else bool(a == b)

@@ -271,7 +271,7 @@ def test_options_that_cannot_be_met_are_refused(raw, release, tmp_path):
         convert_annotations(raw, raw / "data", tmp_path / "out", objects=["violin"])
     with pytest.raises(MissingAssetError, match="any object"):
         convert_annotations(tmp_path, tmp_path, tmp_path / "out")
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="exists and is not empty"):
         convert_annotations(raw, raw / "data", release)
     (release / "train_test_split.json").chmod(0o644)
     (release / "train_test_split.json").write_text("[1]")

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import submissions
+from submissions import same
 from wildhoi.dataset import find_data, load_annotations, open_folder, read_annotations, seal_folder, write_annotations
 from wildhoi.errors import InputError, MissingAssetError
-from wildhoi.schema import same
 
 
 def close(a, b):

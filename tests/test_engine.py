@@ -225,7 +225,7 @@ def start_slow_run(out, log, workers):
     )
     deadline = time.monotonic() + 60
     while len(calls(log)) < workers and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.05)  # polls until the other process has begun; the deadline bounds it
     return process
 
 

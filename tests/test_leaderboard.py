@@ -110,6 +110,7 @@ def test_reported_rows_carry_source_protocol_and_no_measurement_of_ours():
     assert len({(e.protocol, e.method, e.source) for e in reported_rows()}) == 11
 
 
+# The reference lies outside the repository; its copy in the package is what the other tests read.
 @pytest.mark.skipif(not REFERENCE.is_file(), reason="the reference file is not at hand")
 def test_reported_rows_are_those_of_the_reference():
     reference = yaml.safe_load(REFERENCE.read_text())

@@ -129,10 +129,10 @@ def test_hostile_files_are_refused_by_name_and_run_nothing(fixtures_dir, tmp_pat
     if name == "deep_nesting.pkl":
         path = tmp_path / name
         path.write_bytes(b"\x80\x04" + b"]" * 10**6 + b"a" * (10**6 - 1) + b".")
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InputError, match=found) as caught:
         load_pickle(path)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert name in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "pwned").exists()
 

@@ -1,7 +1,6 @@
 """Laws of the shipped templates: closed, of the released size, symmetric where they should be, rebuilt to the byte."""
 
 import json
-import sys
 from pathlib import Path
 
 import igl
@@ -10,15 +9,12 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
+from tools.templates import BUILDERS
+from tools.templates.mesh import Part, refined, volume
+from tools.templates.primitives import geodesic
+from tools.templates.template import assemble, write
+
 ROOT = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from tools.templates import BUILDERS  # noqa: E402
-from tools.templates.mesh import Part, refined, volume  # noqa: E402
-from tools.templates.primitives import geodesic  # noqa: E402
-from tools.templates.template import assemble, write  # noqa: E402
-
 SHIPPED = ROOT / "wildhoi" / "assets" / "objects"
 NAMES = list(BUILDERS)
 TWO_PART = {"bicycle": ("front", "back")}

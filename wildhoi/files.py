@@ -43,6 +43,17 @@ def require_writable(path: Path) -> None:
         raise InputError(f"{path}: cannot be written ({above} is no writable folder); choose another with -o")
 
 
+def require_new(path: Path) -> None:
+    """Refuse a folder that holds something already, so that nothing is ever mixed with what was there.
+
+    Raises:
+        InputError: the path is a file, or a folder that is not empty.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: exists and is not empty; choose another folder, or remove it")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, UTF-8, with the line ends given."""
     with atomic_path(path) as temporary:
@@ -65,6 +76,23 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def read_bytes(path: Path, limit: int, kind: str) -> bytes:
+    """Read a file of at most `limit` bytes; `kind` is what messages call it.
+
+    Raises:
+        InputError: the file is absent, too large or cannot be read.
+    """
+    try:
+        size = Path(path).stat().st_size
+        if size > limit:
+            raise InputError(f"{path}: {kind} of {size} bytes, at most {limit} are read")
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
     """Read a JSON file of at most `limit` bytes.
 
@@ -72,11 +100,6 @@ def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
         InputError: the file is absent, too large, not UTF-8 or not JSON.
     """
     try:
-        size = Path(path).stat().st_size
-        if size > limit:
-            raise InputError(f"{path}: JSON file of {size} bytes, at most {limit} are read")
-        return json.loads(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(read_bytes(path, limit, "JSON file"))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from None

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wildhoi.errors import InputError
-from wildhoi.files import atomic_path, read_json
+from wildhoi.files import atomic_path, read_bytes, read_json
 from wildhoi.ply import MAX_ELEMENTS, parse_ply
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -34,7 +34,7 @@ def read_mesh(path: Path, *, max_vertices: int = MAX_ELEMENTS, max_faces: int = 
     Raises:
         InputError: no mesh, cut short, without faces, NaN or infinite vertices, or face indices out of range.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path, MAX_FILE_BYTES, "mesh file")
     source = str(path)
     if data[:4] in (b"ply\n", b"ply\r"):
         vertices, faces = parse_ply(data, source, max_vertices, max_faces)
@@ -87,18 +87,6 @@ def read_vertex_groups(path: Path, n_vertices: int) -> dict[str, list[int]]:
         more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise InputError(f"{path}: {', '.join(problems[:8])}{more}; want vertex indices from 0 to {n_vertices - 1}")
     return groups
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: mesh file of {size} bytes, at most {MAX_FILE_BYTES} are read")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _check_vertices(vertices: Float[np.ndarray, "v 3"], source: str) -> None:

@@ -6,8 +6,7 @@ the origin; x to the person's left, y up, z forward. A camera has y down and z f
 they have 3 numbers and matrices where they have 3 x 3.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -158,17 +157,3 @@ class Failure:
     image_id: str
     reason: str
     seconds: float | None = None
-
-
-def arrays_of(value: Any) -> dict[str, np.ndarray]:
-    """Give the array fields of one of the dataclasses above by name."""
-    return {f.name: getattr(value, f.name) for f in fields(value) if isinstance(getattr(value, f.name), np.ndarray)}
-
-
-def same(a: Any, b: Any, equal: Callable[[Any, Any], bool] = np.array_equal) -> bool:
-    """Compare two values of the same dataclass field by field, arrays by `equal`."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, Camera | Human | ObjectPose | Annotation | Sample | Reconstruction | Failure):
-        return all(same(getattr(a, f.name), getattr(b, f.name), equal) for f in fields(a))
-    return equal(a, b) if isinstance(a, np.ndarray) else bool(a == b)

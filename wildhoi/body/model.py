@@ -114,12 +114,11 @@ class BodyModel:
         Source: Loper et al. 2015, equations 2 to 6.
         """
         pose = self._full_pose(body_pose, left_hand_pose, right_hand_pose)
-        rotations, positions = self._follow(betas, pose)
-        rest = self._rest_joints(betas)
+        local, rest = _rotations(pose), self._rest_joints(betas)
+        rotations, positions = self._follow(local, rest)
         shaped = self._rest_template + (self._shape_directions @ betas.T).T.reshape(len(betas), -1, 3)
         if self._has_correctives:
-            local = batch_rodrigues(pose[:, 1:].reshape(-1, 3)).reshape(len(pose), -1, 3, 3)
-            feature = (local - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)
+            feature = (local[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)
             shaped = shaped + (feature @ self._correctives).reshape(shaped.shape)
         # Weights sum to 1 only to float32: blending about the file's own pelvis keeps the class's digits.
         offsets = (positions + rest[:, :1])[..., None] - rotations @ rest[..., None]
@@ -150,11 +149,10 @@ class BodyModel:
 
         Pose correctives move no joint, so rest joints are linear in the betas (SMPL, Loper et al. 2015, equation 10).
         """
-        return self._follow(betas, self._full_pose(body_pose, left_hand_pose, right_hand_pose))
+        pose = self._full_pose(body_pose, left_hand_pose, right_hand_pose)
+        return self._follow(_rotations(pose), self._rest_joints(betas))
 
-    def _follow(self, betas: Float[Tensor, "b 10"], pose: Float[Tensor, "b j 3"]) -> JointTransforms:
-        local = batch_rodrigues(pose.reshape(-1, 3)).reshape(len(pose), -1, 3, 3)
-        rest = self._rest_joints(betas)
+    def _follow(self, local: Float[Tensor, "b j 3 3"], rest: Float[Tensor, "b j 3"]) -> JointTransforms:
         rotations, positions = [local[:, :1]], [torch.zeros_like(rest[:, :1])]
         for joints, parents, rows in self._levels:
             above = rotations[-1][:, rows]
@@ -184,6 +182,12 @@ class BodyModel:
         face = body_pose.new_zeros(batch, self.n_joints - 1 - N_BODY_JOINTS - 2 * N_HAND_JOINTS, 3)
         hands = [left_hand_pose + self._mean_hands[0], right_hand_pose + self._mean_hands[1]]
         return torch.cat([body_pose.new_zeros(batch, 1, 3), body_pose, face, *hands], dim=1)
+
+
+def _rotations(pose: Float[Tensor, "b j 3"]) -> Float[Tensor, "b j 3 3"]:
+    """Each joint's own rotation."""
+    rotations: Tensor = batch_rodrigues(pose.reshape(-1, 3)).reshape(*pose.shape, 3)
+    return rotations
 
 
 Level = tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]

@@ -44,6 +44,7 @@ def read_arrays(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, Sh
                 if key not in stored.files:
                     raise InputError(f"{path}: no array `{key}`; {MEND}")
             return {key: _read_array(stored, key, path) for key in wanted}
+    # what zipfile and numpy raise for damaged, encrypted, oddly packed or pickled content, and nothing wider
     except (OSError, EOFError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise InputError(f"{path}: cannot be read as .npz ({_one_line(error)}); {MEND}") from None
 

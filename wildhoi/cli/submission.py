@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from wildhoi.cli.shared import Data, Json, printable, say, show, show_json
-from wildhoi.errors import InputError
 from wildhoi.submission.defects import Defect, errors
 from wildhoi.submission.folder import Submission
 
@@ -26,12 +25,12 @@ def init(
 ) -> None:
     """Start a submission: a manifest, and one row per image, marked as failed until you fill it in."""
     from wildhoi.dataset import find_data, load_annotations
+    from wildhoi.files import require_new
     from wildhoi.schema import Failure
     from wildhoi.submission.folder import write_submission
     from wildhoi.submission.manifest import Manifest
 
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise InputError(f"{folder}: exists and is not empty; choose another folder")
+    require_new(folder)
     source = find_data(str(data))
     rows = [Failure(a.image_id, "not reconstructed yet") for a in load_annotations(source, split)]
     manifest = Manifest(method, source.name, split, source.revision, source.body_model)

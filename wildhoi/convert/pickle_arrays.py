@@ -137,8 +137,14 @@ def set_array_state(array: Shaped[np.ndarray, "..."], state: Any, budget: Budget
     shape = _checked_shape(state[1], dtype.itemsize, len(data))
     _check_text(dtype, data)
     budget.spend(len(data))
-    # numpy's stubs forget the version before the shape, which its own pickles hold
-    array.__setstate__((1, shape, dtype, bool(state[3]), data))  # type: ignore[arg-type]
+    state_of_numpy: Any = (
+        1,
+        shape,
+        dtype,
+        bool(state[3]),
+        data,
+    )  # numpy's stubs forget the version, its pickles do not
+    array.__setstate__(state_of_numpy)
 
 
 def numpy_globals(budget: Budget) -> Mapping[Name, Handler | None]:

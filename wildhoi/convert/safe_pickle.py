@@ -13,6 +13,7 @@ from wildhoi.convert.pickle_machine import Machine, Table
 from wildhoi.convert.pickle_opcodes import run
 from wildhoi.convert.pickle_torch import torch_globals
 from wildhoi.errors import InputError
+from wildhoi.files import read_bytes
 
 MAX_BYTES = 512 * 2**20
 MAX_DEPTH = 64
@@ -49,7 +50,7 @@ def load_pickle(
         InputError: the file is unreadable, damaged, or holds anything else; names file, place and finding.
     """
     return loads_pickle(
-        _read_bytes(path, max_bytes),
+        read_bytes(path, max_bytes, "pickle"),
         source=str(path),
         extra=extra,
         torch_tensors=torch_tensors,
@@ -89,18 +90,6 @@ def loads_pickle(
         message = f"{source}: the pickle holds {refusal} ({place}); {ACCEPTED}; nothing was run"
         raise InputError(message) from None
     return value
-
-
-def _read_bytes(path: Path, max_bytes: int) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise InputError(f"{path}: pickle of {size} bytes, at most {max_bytes} are read")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _check_tree(root: Any, max_depth: int, instances: frozenset[int]) -> None:

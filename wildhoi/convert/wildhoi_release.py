@@ -15,7 +15,7 @@ from wildhoi.convert.wildhoi_records import ANGLE, FIELDS, IGNORED, Record, read
 from wildhoi.convert.wildhoi_templates import convert_template, require_release
 from wildhoi.dataset import seal_folder, write_annotations
 from wildhoi.errors import InputError, MissingAssetError
-from wildhoi.files import read_json, write_text
+from wildhoi.files import read_json, require_new, write_text
 from wildhoi.objects import Category, find_category, load_categories
 from wildhoi.schema import Annotation, Failure, Reconstruction
 from wildhoi.submission.defects import Defect, DefectError, errors, warnings
@@ -253,8 +253,7 @@ def _twins(report: ConversionReport, data: Path) -> list[Defect]:
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
     """A temporary folder beside `out` that becomes it when the block ends well, and vanishes when it does not."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out}: exists already, want a new or empty folder; remove it or name another one")
+    require_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     temporary.chmod(0o755)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wildhoi.convert.wildhoi_release import read_results
 from wildhoi.errors import InputError
+from wildhoi.files import require_new
 from wildhoi.schema import Failure, Reconstruction
 from wildhoi.submission.defects import Defect, DefectError, errors
 from wildhoi.submission.folder import write_submission
@@ -31,8 +32,7 @@ def convert_results(
         DefectError: a list holds something invalid, or an image twice; nothing is written then.
         InputError: a file is no result list, or a folder holds none.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not empty; choose another folder, or remove it")
+    require_new(out)
     files = [file for source in sources for file in _result_files(source, manifest.split)]
     rows: list[Reconstruction | Failure] = []
     said: list[str] = []
