@@ -89,15 +89,20 @@ def _arrow_type(shape: Shape) -> pa.DataType:
     return pa.list_(pa.float32(), prod(shape)) if shape else pa.float32()
 
 
-def write_rows(path: Path, layout: Layout, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows (column -> text, number, array or None) as Parquet, atomically and with the same bytes every time."""
+def make_rows_table(layout: Layout, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows (column -> text, number, array or None) as a table of a layout."""
     schema = arrow_schema(layout)
     shapes = layout.all_numbers
     columns = [
         [_flat(row.get(name), shapes[name]) if name in shapes else row.get(name) for row in rows]
         for name in schema.names
     ]
-    table = pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+def write_rows(path: Path, layout: Layout, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as Parquet, atomically and with the same bytes every time."""
+    table = make_rows_table(layout, rows)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 

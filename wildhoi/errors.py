@@ -23,3 +23,7 @@ class MissingAssetError(WildhoiError):
     """Something that must be downloaded, converted or licensed first is not there."""
 
     exit_code = 3
+
+
+class UnsafeError(InputError):
+    """A file asks for something to be executed; it is not, and nothing more of its folder is read."""

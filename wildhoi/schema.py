@@ -108,10 +108,16 @@ class Sample:
     """What a method is given of one interaction: pictures, detections and initial estimates, never the truth.
 
     The image is a crop of the video frame at native resolution; `image_box` is its rectangle in the frame (x, y,
-    width, height, integers), and boxes, keypoints, focal and principal point are in pixels of the full frame. Masks
-    and maps keep rectangles of their own. `human`, `camera` and `object_pose` are estimates: the tuned body, and the
-    pose solved from the correspondences (None where it failed). `object_correspondences` gives each pixel of its
-    rectangle its point of the template in metres, 0 where empty.
+    width, height, integers), and boxes (x, y of the first and of the last pixel), keypoints, focal and principal point
+    are in pixels of the full frame. Masks and maps keep rectangles of their own. Keypoints are x, y and confidence:
+    COCO-WholeBody and OpenPose's BODY_25; `body_keypoints` and `object_keypoints` are projections of estimates, NaN
+    where there are none. `human`, `jaw_pose`, `expression`, `camera` and `object_pose` are estimates: the tuned body,
+    made from the crop `body_box` (x, y, width, height), and the pose solved from the correspondences (None where it
+    failed). `focal` and `principal_point` are those of `camera` too, and stand alone where no body is estimated.
+
+    `object_correspondences` are points of the template in metres, 0 where empty, on a grid over its box: cell (j, i)
+    of (ch, cw) stands for the pixel (x + i width / cw, y + j height / ch); with weights for both directions where
+    something estimated them.
     """
 
     image_id: str
@@ -119,6 +125,7 @@ class Sample:
     video_id: str
     image: Shaped[np.ndarray, "h w 3"] | None = None
     image_box: tuple[int, int, int, int] | None = None
+    frame_size: tuple[int, int] | None = None
     person_box: Float[np.ndarray, "4"] | None = None
     object_box: Float[np.ndarray, "4"] | None = None
     person_mask: Shaped[np.ndarray, "ph pw"] | None = None
@@ -126,14 +133,21 @@ class Sample:
     object_mask: Shaped[np.ndarray, "oh ow"] | None = None
     object_mask_box: tuple[int, int, int, int] | None = None
     wholebody_keypoints: Float[np.ndarray, "133 3"] | None = None
+    openpose_keypoints: Float[np.ndarray, "25 3"] | None = None
     human: Human | None = None
+    jaw_pose: Float[np.ndarray, "3"] | None = None
+    expression: Float[np.ndarray, "10"] | None = None
+    body_box: Float[np.ndarray, "4"] | None = None
     camera: Camera | None = None
+    focal: Float[np.ndarray, "2"] | None = None
+    principal_point: Float[np.ndarray, "2"] | None = None
     object_pose: ObjectPose | None = None
     object_pose_success: bool = False
     body_keypoints: Float[np.ndarray, "22 2"] | None = None
     object_keypoints: Float[np.ndarray, "k 2"] | None = None
     object_correspondences: Float[np.ndarray, "ch cw 3"] | None = None
-    object_correspondences_box: tuple[int, int, int, int] | None = None
+    object_correspondences_box: Float[np.ndarray, "4"] | None = None
+    object_correspondences_weights: Float[np.ndarray, "ch cw 2"] | None = None
     human_occlusion: Shaped[np.ndarray, "v"] | None = None
     object_occlusion: Shaped[np.ndarray, "n"] | None = None
     gender: str = "neutral"

@@ -1,0 +1,131 @@
+"""Which data sets there are, where they are, and what a data folder holds."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wildhoi.dataset.folder import SHIPPED, SPLITS, DataFolder, find_data, list_files
+from wildhoi.errors import InputError, WildhoiError
+
+KINDS = ("samples", "annotations")
+KNOWN: Mapping[str, str] = {
+    "wildhoi": "people and objects in videos of the Internet; from the authors' release",
+    "behave": "people and objects before four Kinects; from the release of its authors, whose licence it needs",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set by name: where it is, or how to get it."""
+
+    name: str
+    path: str | None
+    revision: str | None
+    detail: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry as plain data."""
+        return asdict(self)
+
+
+def list_data_sets() -> list[Entry]:
+    """Look for every data set that is known by name."""
+    return [_entry(name) for name in (*SHIPPED, *KNOWN)]
+
+
+def _entry(name: str) -> Entry:
+    try:
+        folder = find_data(name)
+        return Entry(name, str(folder.path), folder.revision, f"{folder.path} @ {folder.revision}")
+    except WildhoiError as error:
+        if error.exit_code != 3:
+            return Entry(name, None, None, str(error))
+        ways = f"wildhoi data download {name}, or wildhoi data convert {name} RAW --out DIR"
+        return Entry(name, None, None, f"{KNOWN[name]}: {ways}")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of an object by kind and split."""
+
+    name: str
+    samples: Mapping[str, int]
+    annotations: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a data folder holds."""
+
+    name: str
+    path: str
+    revision: str
+    body_model: str
+    track: str | None
+    files: int
+    bytes: int
+    objects: tuple[Counts, ...]
+    lists: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The description as plain data."""
+        return asdict(self)
+
+    def to_rich(self) -> Any:
+        """The description for the eyes."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        heads = [f"{split} {kind}" for kind in KINDS for split in SPLITS]
+        table = Table("object", *heads, box=None, pad_edge=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for entry in self.objects:
+            numbers = [getattr(entry, kind).get(split, 0) for kind in KINDS for split in SPLITS]
+            table.add_row(entry.name, *(f"{number:,}" if number else "-" for number in numbers))
+        facts = [
+            f"{self.name} at {self.path}",
+            f"revision {self.revision}, bodies {self.body_model}" + (f", track {self.track}" if self.track else ""),
+            f"{self.files} files, {self.bytes / 1e6:,.1f} MB"
+            + (f", image lists {', '.join(self.lists)}" if self.lists else ""),
+        ]
+        return Group(*(Text(fact) for fact in facts), Text(), table)
+
+
+def describe_data(folder: DataFolder) -> Description:
+    """Count what a data folder holds, from the footers of its files.
+
+    Raises:
+        InputError: a file is no Parquet.
+    """
+    names = sorted({name for kind in KINDS for split in SPLITS for name in folder.categories(split, kind)})
+    files = list_files(folder.path)
+    return Description(
+        name=folder.name,
+        path=str(folder.path),
+        revision=folder.revision,
+        body_model=folder.body_model,
+        track=folder.track,
+        files=len(files),
+        bytes=sum((folder.path / file).stat().st_size for file in files),
+        objects=tuple(
+            Counts(name, *({s: _rows(folder, kind, s, name) for s in SPLITS} for kind in KINDS)) for name in names
+        ),
+        lists=tuple(sorted(path.stem for path in folder.path.glob("lists/*.json"))),
+    )
+
+
+def _rows(folder: DataFolder, kind: str, split: str, name: str) -> int:
+    rows = 0
+    for path in (folder.path / kind / name).glob(f"{split}-*.parquet"):
+        try:
+            rows += pq.read_metadata(path).num_rows
+        except (OSError, pa.ArrowException):
+            raise InputError(
+                f"{path}: not a readable Parquet file; `wildhoi data verify` lists all that are not"
+            ) from None
+    return rows

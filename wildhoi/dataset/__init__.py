@@ -1,0 +1,34 @@
+"""Data folders, their truth and their samples; the only importer of `datasets`."""
+
+from wildhoi.dataset.annotations import ANNOTATIONS, ROTATION_TOLERANCE, load_annotations, read_annotations
+from wildhoi.dataset.annotations import write_annotations as write_annotations
+from wildhoi.dataset.folder import (
+    BODY_MODELS,
+    IDENTITY,
+    SHIPPED,
+    SPLITS,
+    DataFolder,
+    find_data,
+    open_folder,
+    seal_folder,
+)
+from wildhoi.dataset.loading import Samples, SampleStream, load_samples
+
+__all__ = [
+    "ANNOTATIONS",
+    "BODY_MODELS",
+    "IDENTITY",
+    "ROTATION_TOLERANCE",
+    "SHIPPED",
+    "SPLITS",
+    "DataFolder",
+    "SampleStream",
+    "Samples",
+    "find_data",
+    "load_annotations",
+    "load_samples",
+    "open_folder",
+    "read_annotations",
+    "seal_folder",
+    "write_annotations",
+]

@@ -1,0 +1,179 @@
+"""Data folders: finding one by name, sealing a finished one, and the revision that names its content.
+
+A data folder holds `dataset.json` (who it is), `checksums.json`, `samples/OBJ/SPLIT-*.parquet` (inputs),
+`annotations/OBJ/SPLIT-*.parquet` (truth), `mini/` (a few rows of both), `objects/OBJ/` (templates) and `lists/`.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from types import MappingProxyType
+from typing import get_args
+
+from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.files import canonical_json, read_json, sha256_file, sha256_text, write_text
+from wildhoi.schema import BodyKind
+
+SPLITS = ("train", "test")
+IDENTITY, CHECKSUMS, CARD = "dataset.json", "checksums.json", "README.md"
+BODY_MODELS: tuple[BodyKind, ...] = get_args(BodyKind)
+SHIPPED = {"open-sample": Path(__file__).parents[1] / "assets" / "sample"}
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """A data set on disk. `revision` is derived from `checksums`, the recorded hashes of its files by relative path.
+
+    `track` says where the initial estimates come from, where there is more than one answer.
+    """
+
+    path: Path
+    name: str
+    body_model: BodyKind
+    checksums: Mapping[str, str]
+    track: str | None = None
+
+    @property
+    def revision(self) -> str:
+        """The name of the content as it was sealed; `changed_files` tells whether it still is that."""
+        return sha256_text(canonical_json(dict(self.checksums)))[:16]
+
+    @property
+    def objects(self) -> Path:
+        """Where the templates are."""
+        return self.path / "objects"
+
+    def categories(self, split: str, kind: str = "annotations") -> list[str]:
+        """The objects that have annotations (or samples) of a split, sorted."""
+        return sorted({path.parent.name for path in self.path.glob(f"{kind}/*/{split}-*.parquet")})
+
+    def files(self, kind: str, split: str, objects: Sequence[str] | None = None) -> list[Path]:
+        """The Parquet files of a split, of all objects or those named, in order.
+
+        Args:
+            kind: `annotations` or `samples`.
+            split: `train` or `test`.
+            objects: names of categories.
+
+        Raises:
+            InputError: the split or an object has none here; says what there is.
+        """
+        available = self.categories(split, kind)
+        if split not in SPLITS or not available:
+            there = ", ".join(name for name in SPLITS if self.categories(name, kind)) or "none"
+            raise InputError(f"{self.path}: has no {kind} of split {split!r}, there are those of: {there}")
+        wrong = sorted(set(objects or ()) - set(available))
+        if wrong:
+            raise InputError(f"{self.path}: no {split} {kind} of {', '.join(wrong)}; there are {', '.join(available)}")
+        chosen = available if objects is None else sorted(set(objects))
+        return [file for name in chosen for file in sorted((self.path / kind / name).glob(f"{split}-*.parquet"))]
+
+    def changed_files(self, split: str) -> list[str]:
+        """The files a score of a split is made from that are not as recorded: changed, added or gone."""
+        patterns = (IDENTITY, f"annotations/*/{split}-*.parquet", "objects/*/*", "lists/*")
+        there = {p.relative_to(self.path).as_posix(): p for pattern in patterns for p in self.path.glob(pattern)}
+        changed = [name for name, path in there.items() if sha256_file(path) != self.checksums.get(name)]
+        gone = [
+            name for name in self.checksums if name not in there and any(fnmatch(name, pattern) for pattern in patterns)
+        ]
+        return sorted(changed + gone)
+
+    def problems(self, progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
+        """Every file that is not as recorded, and what is wrong with it: changed, gone, or not recorded.
+
+        Args:
+            progress: called with (files compared, files).
+        """
+        found: dict[str, str] = {}
+        for done, (name, recorded) in enumerate(self.checksums.items()):
+            if progress is not None:
+                progress(done, len(self.checksums))
+            path = self.path / name
+            if not path.is_file():
+                found[name] = "is gone"
+            elif sha256_file(path) != recorded:
+                found[name] = "is not as recorded"
+        extra = set(list_files(self.path)) - {*self.checksums, CHECKSUMS, CARD}
+        return dict(sorted({**found, **dict.fromkeys(extra, "is not recorded")}.items()))
+
+
+def data_root() -> Path:
+    """Where data folders are kept by name: `$WILDHOI_DATA`, else the user's cache."""
+    named = os.environ.get("WILDHOI_DATA")
+    return Path(named) if named else cache_root()
+
+
+def cache_root() -> Path:
+    """The user's cache of downloaded data folders."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "wildhoi" / "data"
+
+
+def find_data(name: str | Path) -> DataFolder:
+    """Resolve a data set: a folder given, `$WILDHOI_DATA/NAME`, the cache, or one that ships with the package.
+
+    Raises:
+        MissingAssetError: nothing of that name is at hand.
+        InputError: the folder is not a data folder, or not a finished one.
+    """
+    places = [
+        Path(name),
+        data_root() / name,
+        cache_root() / name,
+        *([SHIPPED[str(name)]] if str(name) in SHIPPED else []),
+    ]
+    for place in places:
+        if (place / IDENTITY).is_file():
+            return open_folder(place)
+    if os.sep in str(name) and Path(name).is_dir():
+        raise InputError(
+            f"{name}: has no {IDENTITY}, so it is no data folder, or one that is not finished; "
+            "`wildhoi data convert` or `wildhoi data download` makes one, and the same command finishes it"
+        )
+    raise MissingAssetError(
+        f"data set {str(name)!r} is not at hand: it is no data folder, and neither "
+        f"$WILDHOI_DATA ({os.environ.get('WILDHOI_DATA') or 'not set'}) nor {cache_root()} has one; "
+        f"{', '.join(SHIPPED)} is what ships; get it with `wildhoi data download {name}`, or convert your copy of a "
+        "raw release with `wildhoi data convert`"
+    )
+
+
+def open_folder(path: Path) -> DataFolder:
+    """Read what a data folder says of itself.
+
+    Raises:
+        InputError: `dataset.json` or `checksums.json` is absent or invalid.
+    """
+    identity = read_json(path / IDENTITY)
+    if not isinstance(identity, dict) or not isinstance(identity.get("name"), str):
+        raise InputError(f"{path / IDENTITY}: want an object with the fields name and body_model")
+    if identity.get("body_model") not in BODY_MODELS:
+        raise InputError(f"{path / IDENTITY}: body_model is {identity.get('body_model')!r}, want one of {BODY_MODELS}")
+    track = identity.get("track")
+    if track is not None and not isinstance(track, str):
+        raise InputError(f"{path / IDENTITY}: track is {track!r}, want a name or nothing")
+    checksums = read_json(path / CHECKSUMS)
+    if not isinstance(checksums, dict) or not all(isinstance(value, str) for value in checksums.values()):
+        raise InputError(f"{path / CHECKSUMS}: want an object of file names and their hashes")
+    return DataFolder(path, identity["name"], identity["body_model"], MappingProxyType(checksums), track)
+
+
+def seal_folder(path: Path, *, name: str, body_model: str, track: str | None = None) -> DataFolder:
+    """Write `checksums.json` and `dataset.json` of a finished data folder, and open it; hidden files are left out.
+
+    `dataset.json`, without which nothing is a data folder, comes last.
+    """
+    content = {"name": name, "body_model": body_model} | ({"track": track} if track else {})
+    identity = canonical_json(content) + "\n"
+    hashes = {name: sha256_file(path / name) for name in list_files(path) if name not in (IDENTITY, CHECKSUMS, CARD)}
+    write_text(path / CHECKSUMS, canonical_json({**hashes, IDENTITY: sha256_text(identity)}) + "\n")
+    write_text(path / IDENTITY, identity)
+    return open_folder(path)
+
+
+def list_files(path: Path) -> list[str]:
+    """The files of a folder by relative path, sorted; hidden ones and what is in hidden folders are left out."""
+    names = [p.relative_to(path) for p in path.rglob("*") if p.is_file()]
+    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))

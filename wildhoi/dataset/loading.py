@@ -1,0 +1,232 @@
+"""Samples of a data set, from a folder or from the Hub, at random or as a stream."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import pyarrow.parquet as pq
+from jaxtyping import Shaped
+
+from wildhoi.dataset.folder import SPLITS, find_data
+from wildhoi.dataset.samples import FLOATS, INTEGERS, TEXTS
+from wildhoi.dataset.stored import check_schema, read_sample
+from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.schema import Sample
+
+ROWS_AT_ONCE = 500  # while the library copies files to its cache; small batches cost it much overhead
+NUMBERS = {**FLOATS, **INTEGERS}
+
+
+@dataclass(frozen=True, eq=False)
+class Samples(Sequence[Sample]):
+    """The samples of a split at random access; safe to hand to the workers of a torch DataLoader.
+
+    `table` is the data set as the library `datasets` has it, mapped from disk.
+    """
+
+    source: str
+    table: Any
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Samples": ...
+    def __getitem__(self, index: int | slice) -> "Sample | Samples":
+        if isinstance(index, slice):
+            return Samples(self.source, self.table.select(range(*index.indices(len(self)))))
+        row = range(len(self))[index]
+        return read_sample(self._arrow[row], 0)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[row] for row in range(len(self)))
+
+    @cached_property
+    def _arrow(self) -> Any:
+        return self.table.with_format("arrow")
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Where each image is."""
+        return {image_id: row for row, image_id in enumerate(self.arrays("image_id")["image_id"].tolist())}
+
+    def find(self, image_id: str) -> Sample:
+        """The sample of an image.
+
+        Raises:
+            InputError: there is none.
+        """
+        if image_id not in self.rows:
+            raise InputError(f"{self.source}: has no sample {image_id!r}, the first of {len(self)} is {self._first()}")
+        return self[self.rows[image_id]]
+
+    def _first(self) -> str:
+        return repr(next(iter(self.rows), None))
+
+    def arrays(self, *names: str) -> dict[str, Shaped[np.ndarray, "..."]]:
+        """Whole columns as arrays (n, *shape); numbers are NaN, texts empty and integers -1 where a sample has none.
+
+        Args:
+            names: of texts and of numbers with a fixed shape, such as `betas` or `wholebody_keypoints`.
+
+        Raises:
+            InputError: a name is not of such a column.
+        """
+        unknown = sorted(set(names) - {*NUMBERS, *TEXTS})
+        if unknown:
+            raise InputError(
+                f"no columns of one shape: {', '.join(unknown)}; there are {', '.join([*TEXTS, *NUMBERS])}"
+            )
+        table = self._arrow.select_columns(list(names))[:]
+        return {name: _array(table.column(name), name) for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class SampleStream:
+    """The samples of a split in turn, read as they are asked for; a torch DataLoader's workers share its files.
+
+    `table` is the iterable data set of the library `datasets`.
+    """
+
+    source: str
+    table: Any
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (read_sample(row, 0) for row in self.table.with_format("arrow"))
+
+    def shuffle(self, seed: int, buffer_size: int = 1000) -> "SampleStream":
+        """The same samples with files and rows in another order, rows within a buffer of that size."""
+        return SampleStream(self.source, self.table.shuffle(seed=seed, buffer_size=buffer_size))
+
+
+@overload
+def load_samples(
+    name: str | Path,
+    split: str = "test",
+    objects: Sequence[str] | None = None,
+    *,
+    streaming: Literal[False] = False,
+    mini: bool = False,
+    revision: str | None = None,
+) -> Samples: ...
+@overload
+def load_samples(
+    name: str | Path,
+    split: str = "test",
+    objects: Sequence[str] | None = None,
+    *,
+    streaming: Literal[True],
+    mini: bool = False,
+    revision: str | None = None,
+) -> SampleStream: ...
+def load_samples(
+    name: str | Path,
+    split: str = "test",
+    objects: Sequence[str] | None = None,
+    *,
+    streaming: bool = False,
+    mini: bool = False,
+    revision: str | None = None,
+) -> Samples | SampleStream:
+    """Read the inputs of a split; their pictures are decoded when they are touched.
+
+    Args:
+        name: a data folder, the name of one at hand, else a data set of the Hub (`wildhoi`, or `user/name`).
+        split: `train` or `test`.
+        objects: names of categories; default all.
+        streaming: read in turn, without a copy on disk, instead of at random.
+        mini: the few rows of every object that are for trying things out.
+        revision: of a data set of the Hub: a tag, branch or commit; default its main branch.
+
+    Raises:
+        InputError: the split or an object is not there, or a file is no file of samples.
+        MissingAssetError: the data set is neither at hand nor on the Hub, or needs a permission.
+    """
+    if split not in SPLITS:
+        raise InputError(f"split {split!r}: want one of {', '.join(SPLITS)}")
+    try:
+        folder = None if revision is not None else find_data(name)
+    except MissingAssetError:
+        folder = None
+    if folder is not None:
+        files = folder.files(_kind(mini), split, objects)
+        return _open_files(str(folder.path), files, split, streaming)
+    return _open_hub(str(name), _patterns(split, objects, mini), split, streaming, revision)
+
+
+def _open_files(source: str, files: Sequence[Path], split: str, streaming: bool) -> Samples | SampleStream:
+    import datasets
+
+    for file in files:
+        try:
+            check_schema(str(file), pq.read_schema(file))
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{file}: not a readable Parquet file ({reason}); download or convert it again") from None
+    names = {split: [str(file) for file in files]}
+    options = {} if streaming else {"batch_size": ROWS_AT_ONCE}
+    try:
+        table = datasets.load_dataset("parquet", data_files=names, split=split, streaming=streaming, **options)
+        return _wrap(source, table)
+    except datasets.exceptions.DatasetGenerationError as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise InputError(f"{source}: its samples cannot be read ({reason}); `wildhoi data verify` says where") from None
+
+
+def _patterns(split: str, objects: Sequence[str] | None, mini: bool) -> list[str]:
+    return [f"{_kind(mini)}/{name}/{split}-*.parquet" for name in (objects or ("*",))]
+
+
+def _kind(mini: bool) -> str:
+    return "mini/samples" if mini else "samples"
+
+
+def _open_hub(
+    name: str, patterns: list[str], split: str, streaming: bool, revision: str | None
+) -> Samples | SampleStream:
+    import datasets
+
+    from wildhoi import hub
+
+    repository, commit = hub.resolve(name, revision)
+
+    source = f"{repository} at {commit[:12]}"
+    try:
+        table = datasets.load_dataset(
+            repository, data_files={split: patterns}, split=split, streaming=streaming, revision=commit
+        )
+    except (FileNotFoundError, datasets.exceptions.DataFilesNotFoundError):
+        raise InputError(f"{source}: has none of {', '.join(patterns)}") from None
+    check_schema(source, table.features.arrow_schema)
+    return _wrap(source, table)
+
+
+def _wrap(source: str, table: Any) -> Samples | SampleStream:
+    import datasets
+
+    if isinstance(table, datasets.Dataset):
+        return Samples(source, table)
+    if "torch" in sys.modules:  # so that a DataLoader reads it in turn instead of asking for rows
+        sys.modules["torch"].utils.data.IterableDataset.register(SampleStream)
+    return SampleStream(source, table)
+
+
+def _array(column: Any, name: str) -> Shaped[np.ndarray, "..."]:
+    """A column as one array; the places of nulls are filled."""
+    chunk = column.combine_chunks()
+    if name in TEXTS:
+        return np.array(chunk.fill_null("").to_pylist())
+    shape = NUMBERS[name]
+    kind, empty = (np.int32, -1) if name in INTEGERS else (np.float32, np.nan)
+    values = chunk.flatten() if shape else chunk.drop_null()
+    if chunk.null_count == 0:
+        return np.asarray(values.to_numpy(zero_copy_only=False).reshape(len(chunk), *shape))
+    out = np.full((len(chunk), *shape), empty, kind)
+    out[chunk.is_valid().to_numpy(zero_copy_only=False)] = values.to_numpy(zero_copy_only=False).reshape(-1, *shape)
+    return out
