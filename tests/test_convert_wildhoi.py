@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from wildhoi.convert.pipeline import run_conversion
 from wildhoi.convert.safe_pickle import load_pickle
-from wildhoi.convert.wildhoi_release import convert_annotations, read_results
+from wildhoi.convert.wildhoi_release import plan_wildhoi, read_results
 from wildhoi.dataset import find_data, load_annotations
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import sha256_file
@@ -30,6 +31,11 @@ FIELDS = {
     "focal": lambda a: a.camera.focal,
     "princpt": lambda a: a.camera.principal_point,
 }
+
+
+def convert_annotations(raw, data, out, *, objects=None):
+    """The truth and the templates alone."""
+    return run_conversion(plan_wildhoi(raw, data, objects=objects, pictures=False), out)
 
 
 @pytest.fixture(scope="module")
@@ -169,17 +175,15 @@ def test_the_folder_is_complete_sealed_and_the_same_every_time(raw, converted, t
 def test_the_report_counts_and_compares(converted):
     out, report = converted
     written = json.loads((out / "conversion_report.json").read_text())
-    assert {name: entry["images"] for name, entry in written["objects"].items()} == {
+    assert {name: entry["annotations"]["test"]["rows"] for name, entry in written["objects"].items()} == {
         "barbell": 4,
         "bicycle": 6,
         "skateboard": 4,
     }
     for entry in report.objects.values():
-        assert entry.videos == 1 and entry.skipped == {} and entry.template.notes == [] and entry.outside_split == []
+        assert entry.videos("test") == 1 and entry.dropped == {} and entry.template.notes == [] and entry.notes == []
         assert 0 < entry.rotation_error < 1e-6
-    assert report.objects["barbell"].published_share == 0.08 and report.objects["bicycle"].share == pytest.approx(
-        6 / 14, abs=1e-4
-    )
+    assert "14 annotated test images, the paper states about 2500: differs" in report.notes
     assert "no baseball, basketball" in report.to_text() and report.to_dict()["revision"] == report.revision
 
 
@@ -194,8 +198,10 @@ def test_a_pose_that_was_never_found_is_skipped_and_counted(release, tmp_path):
     path = first(release, "barbell")
     edit(path, obj_rel_trans=np.full(3, np.nan), obj_rel_rotmat=np.full((3, 3), np.nan))
     report = convert_annotations(release, release / "data", tmp_path / "out")
-    assert report.objects["barbell"].skipped == {path.stem: "NaN in obj_rel_rotmat, obj_rel_trans"}
-    assert report.objects["barbell"].images == 3 and path.stem in report.to_text()
+    reason = "annotation: NaN in obj_rel_rotmat, obj_rel_trans"
+    assert report.objects["barbell"].dropped == {reason: [path.stem]}
+    assert report.objects["barbell"].rows("annotations", "test") == 3 and reason in report.to_text()
+    assert path.stem in (tmp_path / "out/conversion_report.json").read_text()
 
 
 def test_near_rotations_are_projected_and_said(release, tmp_path):
@@ -203,7 +209,7 @@ def test_near_rotations_are_projected_and_said(release, tmp_path):
     exact = axis_rotation(np.array([1.0, 2.0, 3.0]), 0.7)
     edit(path, obj_rel_rotmat=exact * 1.0004)
     report = convert_annotations(release, release / "data", tmp_path / "out")
-    assert report.objects["skateboard"].projected == [path.stem]
+    assert report.objects["skateboard"].notes == [f"rotations projected onto the nearest exact one: {path.stem}"]
     ours = next(a for a in load_annotations(find_data(tmp_path / "out")) if a.image_id == path.stem)
     np.testing.assert_allclose(ours.object_pose.rotation, exact, atol=1e-7)
 
@@ -267,9 +273,9 @@ def test_options_that_cannot_be_met_are_refused(raw, release, tmp_path):
         convert_annotations(raw, raw / "data", tmp_path / "out", objects=["teapot"])
     with pytest.raises(InputError, match="not in the WildHOI release"):
         convert_annotations(raw, raw / "data", tmp_path / "out", objects=["suitcase"])
-    with pytest.raises(MissingAssetError, match="no OBJ/test folder of violin, has barbell"):
+    with pytest.raises(MissingAssetError, match="has no violin, has barbell"):
         convert_annotations(raw, raw / "data", tmp_path / "out", objects=["violin"])
-    with pytest.raises(MissingAssetError, match="any object"):
+    with pytest.raises(MissingAssetError, match="no WildHOI release"):
         convert_annotations(tmp_path, tmp_path, tmp_path / "out")
     with pytest.raises(InputError, match="exists and is not empty"):
         convert_annotations(raw, raw / "data", release)

@@ -1,37 +1,183 @@
-"""`wildhoi data`: raw releases become data folders."""
+"""`wildhoi data`: get data sets, look at them, make them from raw releases, pass them on."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from wildhoi.cli.shared import Json, Objects, names, say, show, show_json
+from wildhoi.cli.shared import Data, Json, Objects, Progress, Workers, names, printable, say, show, show_json
 
-app = typer.Typer(help="Convert raw releases into data folders.", no_args_is_help=True)
+app = typer.Typer(help="Get, convert, check, look at and publish data sets.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="A data folder, or the name of a data set.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="The data folder to write.")]
 
 
 @app.callback()
 def _group() -> None:
-    """Convert raw releases into data folders."""
+    """Get, convert, check, look at and publish data sets."""
+
+
+@app.command("list")
+def list_data(as_json: Json = False) -> None:
+    """Say which data sets there are, where they are found, and how to get the others."""
+    from wildhoi.catalogue import list_data_sets
+
+    found = list_data_sets()
+    if as_json:
+        return show_json([entry.to_dict() for entry in found])
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("data set", "", "where, or how to get it", box=None, pad_edge=False)
+    for entry in found:
+        mark = "[green]here[/]" if entry.path else "[yellow]--[/]"
+        table.add_row(entry.name, mark, escape(entry.detail))
+    show(table)
+
+
+@app.command("info")
+def info(name: Name, as_json: Json = False) -> None:
+    """Say what a data set holds: objects, splits, counts, revision, size."""
+    from wildhoi.catalogue import describe_data
+    from wildhoi.dataset import find_data
+
+    found = describe_data(find_data(name))
+    if as_json:
+        return show_json(found.to_dict())
+    show(found.to_rich())
+
+
+@app.command("verify")
+def verify(name: Name, as_json: Json = False) -> None:
+    """Compare every file of a data folder with its recorded SHA-256; exit code 2 where one differs."""
+    from wildhoi.dataset import find_data
+
+    folder = find_data(name)
+    with Progress() as progress:
+        problems = folder.problems(lambda done, total: progress("verifying", done, total))
+    if as_json:
+        show_json({"path": str(folder.path), "revision": folder.revision, "problems": problems})
+    for file, problem in {} if as_json else problems.items():
+        say(f"error: {printable(file)}: {problem}")
+    if problems:
+        say(f"{folder.path}: {len(problems)} of {len(folder.checksums)} files are not as recorded; get them again")
+        raise typer.Exit(2)
+    if not as_json:
+        say(f"{folder.path}: {len(folder.checksums)} files are as recorded, revision {folder.revision}")
+
+
+@app.command("show")
+def show_image(
+    image_id: Annotated[str, typer.Argument(help="The image, as in the column image_id.")],
+    data: Data = "open-sample",
+    split: Annotated[Literal["train", "test"], typer.Option(help="Where it is.")] = "test",
+    body: Annotated[
+        Literal["smplx", "smplh", "open"] | None, typer.Option(help="Body model; default the data set's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The picture; default IMAGE_ID.png.")] = None,
+) -> None:
+    """Draw an image: crop with masks, boxes and keypoints, and the meshes over it and from the side."""
+    from wildhoi.dataset import find_data
+    from wildhoi.showing import show_data
+
+    path = out or Path(f"{image_id}.png")
+    show_data(find_data(str(data)), image_id, split, path, body=body)
+    say(f"wrote {path}")
 
 
 @app.command("convert")
 def convert(
-    release: Annotated[Literal["wildhoi"], typer.Argument(help="Which raw release.")],
-    raw: Annotated[Path, typer.Argument(help="Its unpacked folder.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The data folder to write.")],
-    only: Annotated[Literal["annotations"], typer.Option(help="What to convert: the test truth and the templates.")],
-    data: Annotated[Path | None, typer.Option("--data", help="The release's data/ folder; default RAW/data.")] = None,
+    release: Annotated[Literal["wildhoi", "behave", "rhobin"], typer.Argument(help="Which raw release.")],
+    raw: Annotated[Path, typer.Argument(help="Its unpacked folder; for rhobin the reference pickle.")],
+    out: Out,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="wildhoi: the release's data/ folder; default RAW/data.")
+    ] = None,
     objects: Objects = "",
+    splits: Annotated[str, typer.Option(help="Of the samples, separated by commas.")] = "train,test",
+    only: Annotated[
+        Literal["annotations"] | None, typer.Option(help="wildhoi: truth and templates alone, no pictures.")
+    ] = None,
+    fps: Annotated[int, typer.Option(help="wildhoi: training frames of each second.")] = 3,
+    fits: Annotated[
+        Literal["frames", "30fps"] | None,
+        typer.Option(help="behave: which fits; default frames, 30fps with key frames."),
+    ] = None,
+    keyframes: Annotated[Path | None, typer.Option(help="behave: only the images of this list.")] = None,
+    init: Annotated[Path | None, typer.Option(help="behave: initial estimates (Parquet, docs/data.md).")] = None,
+    part: Annotated[str, typer.Option("--dataset", help="rhobin: which of its data sets.")] = "behave",
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a release with any irregularity.")] = False,
+    workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
-    """Convert a raw release into a data folder."""
-    from wildhoi.convert.wildhoi_release import convert_annotations
+    """Convert a raw release into a data folder; an interrupted conversion goes on where it stopped."""
+    from wildhoi.convert.pipeline import run_conversion
+    from wildhoi.convert.plans import Options, plan
     from wildhoi.files import require_writable
 
     require_writable(out)
-    report = convert_annotations(raw, data or raw / "data", out, objects=names(objects) or None)
+    options = Options(data, names(objects) or None, names(splits), only, fps, fits, keyframes, init, part)
+    with Progress() as progress:
+        report = run_conversion(plan(release, raw, options), out, workers=workers, strict=strict, progress=progress)
     if as_json:
         return show_json(report.to_dict())
     show(report.to_text())
-    say(f"wrote {out}")
+    say(f"wrote {out}, revision {report.revision}; every image is in {out / 'conversion_report.json'}")
+
+
+@app.command("download")
+def download(
+    name: Annotated[str, typer.Argument(help="wildhoi, behave, or a repository of the Hub (user/name).")],
+    objects: Annotated[list[str] | None, typer.Option("--object", help="Only this object; may be repeated.")] = None,
+    split: Annotated[Literal["train", "test"] | None, typer.Option(help="Only this split.")] = None,
+    revision: Annotated[str | None, typer.Option(help="A tag, branch or commit of the repository.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: $WILDHOI_DATA/NAME, or the cache.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Download a data set from the Hugging Face Hub: pinned, verified, continued where it stopped."""
+    from wildhoi import hub
+    from wildhoi.dataset.folder import data_root
+    from wildhoi.files import require_writable
+
+    target = out or data_root() / name.split("/")[-1]
+    require_writable(target)
+    with Progress() as progress:
+        done = hub.download(
+            name, target, objects=objects, splits=[split] if split else None, revision=revision, progress=progress
+        )
+    if as_json:
+        return show_json(done.to_dict())
+    say(done.to_text())
+
+
+@app.command("push")
+def push(
+    folder: Annotated[Path, typer.Argument(help="A finished data folder.")],
+    repository: Annotated[str | None, typer.Option("--repo", help="user/name; default the data set's own.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Name this revision, such as v1.")] = None,
+    gate: Annotated[
+        Literal["auto", "manual", "none"], typer.Option(help="Who gets access: all that accept, those you let in, all.")
+    ] = "auto",
+    private: Annotated[bool, typer.Option("--private", help="Only you and your organisation see it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish a data folder on the Hugging Face Hub, with its card, its gate and a tag."""
+    from wildhoi import hub
+    from wildhoi.dataset import open_folder
+
+    source = open_folder(folder)
+    with Progress() as progress:
+        done = hub.push(
+            folder,
+            repository or hub.repository(source.name),
+            private=private,
+            dry_run=dry_run,
+            tag=tag,
+            gate=None if gate == "none" else gate,
+            progress=progress,
+        )
+    if as_json:
+        return show_json(done.to_dict())
+    say(done.to_text())

@@ -1,0 +1,52 @@
+"""The few rows of every object and split that a data folder has for trying things out."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from wildhoi.convert.parts import Kind, open_part_writer
+from wildhoi.dataset.folder import SPLITS
+from wildhoi.files import atomic_path
+
+ROWS = 4  # of each object and split
+
+
+def write_mini(out: Path) -> None:
+    """Write `mini/samples` and `mini/annotations`: rows spread evenly over each split, the same images in both."""
+    for split in SPLITS:
+        things = sorted({path.parent.name for path in out.glob(f"*/*/{split}-*.parquet")})
+        for thing in things:
+            chosen: list[str] = []
+            for kind in ("samples", "annotations"):
+                files = sorted((out / kind / thing).glob(f"{split}-*.parquet"))
+                chosen = chosen or _spread(files)
+                _write_rows(out / "mini" / kind / thing / f"{split}-00000-of-00001.parquet", files, chosen, kind)
+
+
+def _spread(files: list[Path]) -> list[str]:
+    """The image ids of rows at even distances."""
+    ids = [name for file in files for name in pq.read_table(file, columns=["image_id"])["image_id"].to_pylist()]
+    return [ids[place] for place in np.unique(np.linspace(0, len(ids) - 1, ROWS).round().astype(int))] if ids else []
+
+
+def _write_rows(path: Path, files: list[Path], chosen: list[str], kind: Kind) -> None:
+    """Write the rows of the chosen images, as one file; none where there are none."""
+    found = [table for file in files for table in _rows(file, chosen)]
+    if found:
+        with atomic_path(path) as temporary, open_part_writer(kind, temporary) as writer:
+            writer.write_table(pa.concat_tables(found).combine_chunks())
+
+
+def _rows(path: Path, chosen: list[str]) -> list[pa.Table]:
+    """The rows of the chosen images; only the row groups that have any are read whole."""
+    wanted = pa.array(chosen, pa.string())
+    tables = []
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            hit = pc.is_in(file.read_row_group(number, columns=["image_id"])["image_id"], wanted)
+            if pc.any(hit).as_py():
+                tables.append(file.read_row_group(number).filter(hit))
+    return tables

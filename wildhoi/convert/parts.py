@@ -1,0 +1,135 @@
+"""One part of a conversion: a video or a sequence becomes a Parquet file that carries what was noticed on the way."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wildhoi.columns import arrow_schema, make_rows_table
+from wildhoi.dataset.annotations import ANNOTATIONS, annotation_row
+from wildhoi.dataset.samples import ROWS_PER_GROUP, make_table, open_writer, sample_row
+from wildhoi.errors import InputError
+from wildhoi.schema import Annotation, Sample
+from wildhoi.submission.defects import Defect, DefectError
+
+Kind = Literal["samples", "annotations"]
+Found = dict[str, list[str]]
+
+NOTES = b"wildhoi"
+STRICT_HINT = "mend the release, or convert without --strict"
+
+
+@dataclass
+class Log:
+    """The irregularities of one part: the images of every reason, in the order in which they were met.
+
+    `dropped` have no row; `incomplete` have one that lacks something.
+    """
+
+    dropped: Found = field(default_factory=lambda: defaultdict(list))
+    incomplete: Found = field(default_factory=lambda: defaultdict(list))
+
+    def drop(self, image_id: str, reason: str) -> None:
+        """Note that an image is left out."""
+        self.dropped[reason].append(image_id)
+
+    def lack(self, image_id: str, reason: str) -> None:
+        """Note that the row of an image lacks something."""
+        self.incomplete[reason].append(image_id)
+
+    def defects(self) -> list[Defect]:
+        """Everything noted, as defects of a release that should have none."""
+        return [
+            Defect("irregular", reason, "a complete release", STRICT_HINT, image_id=image_id)
+            for found in (self.dropped, self.incomplete)
+            for reason, images in found.items()
+            for image_id in images
+        ]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of work of a conversion; those of one kind, object and split become one list of rows, in order.
+
+    `read` is a function of a module, so that a fresh process finds it; `spec` is what it is given, small and plain.
+    """
+
+    kind: Kind
+    object: str
+    split: str
+    key: str
+    read: Callable[[Any, Log], Iterator[Sample] | Iterator[Annotation]]
+    spec: Any
+
+
+@dataclass(frozen=True)
+class PartNotes:
+    """What a part's file says of itself."""
+
+    rows: int
+    videos: Sequence[str]
+    dropped: Found
+    incomplete: Found
+
+
+def convert_part(part: Part, path: Path) -> None:
+    """Write a part as a Parquet file with its notes."""
+    _write(part, path, strict=False)
+
+
+def convert_part_strictly(part: Part, path: Path) -> None:
+    """Write a part as a Parquet file; raises DefectError where anything is irregular."""
+    _write(part, path, strict=True)
+
+
+def _write(part: Part, path: Path, *, strict: bool) -> None:
+    log, videos, rows = Log(), dict[str, None](), 0
+    stream: Iterator[Sample | Annotation] = iter(part.read(part.spec, log))
+    with open_part_writer(part.kind, path) as writer:
+        while group := list(islice(stream, ROWS_PER_GROUP)):
+            writer.write_table(_table(part.kind, group))
+            videos |= dict.fromkeys(item.video_id for item in group)
+            rows += len(group)
+        if strict and (defects := log.defects()):
+            raise DefectError(f"{part.object}, {part.split}, {part.key}", defects)
+        notes = {"rows": rows, "videos": [*videos], "dropped": log.dropped, "incomplete": log.incomplete}
+        writer.add_key_value_metadata({NOTES.decode(): json.dumps(notes)})
+
+
+def open_part_writer(kind: Kind, sink: Path | BinaryIO) -> pq.ParquetWriter:
+    """A Parquet writer of samples or of annotations."""
+    if kind == "samples":
+        return open_writer(sink)
+    return pq.ParquetWriter(sink, arrow_schema(ANNOTATIONS), compression="zstd")
+
+
+def _table(kind: Kind, group: Sequence[Any]) -> pa.Table:
+    if kind == "samples":
+        return make_table([sample_row(sample) for sample in group])
+    return make_rows_table(ANNOTATIONS, [annotation_row(annotation) for annotation in group])
+
+
+def read_notes(path: Path) -> PartNotes:
+    """What the file of a finished part says of itself.
+
+    Raises:
+        InputError: the file is no finished part.
+    """
+    try:
+        content = json.loads((pq.read_metadata(path).metadata or {})[NOTES])
+        return PartNotes(content["rows"], content["videos"], content["dropped"], content["incomplete"])
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: is damaged; remove the unfinished folder and convert again") from None
+
+
+def read_tables(path: Path) -> Iterator[pa.Table]:
+    """The row groups of a part, one at a time."""
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number)

@@ -1,0 +1,172 @@
+"""A conversion from its plan to a sealed data folder: parts on many processes, joined into shards, resumed.
+
+Everything unfinished lies in `OUT/.conversion/`; `dataset.json`, without which OUT is no data folder, comes last.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from wildhoi import __version__
+from wildhoi.convert.card import write_card
+from wildhoi.convert.conversion_report import ConversionReport, ObjectReport
+from wildhoi.convert.mini import write_mini
+from wildhoi.convert.parts import Kind, Part, PartNotes, convert_part, convert_part_strictly, read_notes
+from wildhoi.convert.shards import join_parts
+from wildhoi.dataset.folder import IDENTITY, seal_folder
+from wildhoi.engine import map_shards
+from wildhoi.errors import InputError
+from wildhoi.files import canonical_json, read_json, sha256_text, write_text
+from wildhoi.schema import BodyKind
+
+WORK = ".conversion"
+SETTINGS = "settings.json"
+
+Progress = Callable[[str, int, int], None]
+Group = tuple[Kind, str, str]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The plan of a conversion.
+
+    Attributes:
+        name: of the data set.
+        body_model: whose parameters its bodies are.
+        track: where the initial estimates come from, where there is more than one answer.
+        settings: plain data that name this conversion; only the same conversion continues an unfinished one.
+        parts: the pieces of work.
+        prepare: writes `objects/`, `lists/` and what else is small into the folder given, the same every time, and
+            returns the report of every object.
+        remarks: adds to the finished counts what they say about the release.
+    """
+
+    name: str
+    body_model: BodyKind
+    track: str | None
+    settings: Mapping[str, Any]
+    parts: Sequence[Part]
+    prepare: Callable[[Path], Mapping[str, ObjectReport]]
+    remarks: Callable[[ConversionReport], list[str]]
+
+
+def run_conversion(
+    conversion: Conversion,
+    out: Path,
+    *,
+    workers: int = 1,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> ConversionReport:
+    """Convert a release into a data folder, or finish what an interrupted run of the same conversion began.
+
+    Args:
+        conversion: the plan.
+        out: the data folder; new, empty, or with an unfinished conversion of the same settings.
+        workers: processes at once; the result does not depend on it.
+        strict: refuse a release with any irregularity instead of counting it.
+        progress: called with (what, finished, total).
+
+    Raises:
+        InputError: `out` holds something else, or a file is invalid in a way that stops a conversion.
+        DefectError: `strict`, and something is irregular; carries all of the first part that is.
+    """
+    work, fresh = out / WORK, not out.exists()
+    settings = _settings(conversion, strict)
+    _claim(out, work, settings)
+    try:
+        report = ConversionReport(dict(conversion.prepare(out)), track=conversion.track)
+    except BaseException:
+        if fresh:
+            shutil.rmtree(out)
+        raise
+    run = _Run(workers, strict, sha256_text(settings), progress)
+    for group, parts in _groups(conversion.parts).items():
+        _convert_group(group, parts, out, run, report)
+    write_mini(out)
+    report.notes += conversion.remarks(report)
+    write_text(out / "conversion_report.json", report.to_json())
+    write_card(conversion.name, report, out)
+    folder = seal_folder(out, name=conversion.name, body_model=conversion.body_model, track=conversion.track)
+    shutil.rmtree(work)
+    report.revision = folder.revision
+    return report
+
+
+@dataclass(frozen=True)
+class _Run:
+    """How the parts are worked on."""
+
+    workers: int
+    strict: bool
+    fingerprint: str
+    progress: Progress | None
+
+
+def _settings(conversion: Conversion, strict: bool) -> str:
+    content = {"name": conversion.name, "track": conversion.track, "strict": strict, "wildhoi": __version__}
+    return canonical_json(content | dict(conversion.settings)) + "\n"
+
+
+def _claim(out: Path, work: Path, settings: str) -> None:
+    """Refuse a folder that holds anything but an unfinished run of this conversion."""
+    if (out / IDENTITY).exists():
+        raise InputError(f"{out}: is a finished data folder; choose another folder, or remove it")
+    if work.is_dir():
+        begun = read_json(work / SETTINGS)
+        if canonical_json(begun) + "\n" != settings:
+            raise InputError(
+                f"{out}: holds an unfinished conversion with other settings; finish that one, or remove the folder"
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not empty; choose another folder, or remove it")
+    write_text(work / SETTINGS, settings)
+
+
+def _groups(parts: Sequence[Part]) -> dict[Group, list[Part]]:
+    """The parts by kind, object and split; each group becomes shards of its own."""
+
+    def group(part: Part) -> Group:
+        return part.kind, part.object, part.split
+
+    ordered = sorted(parts, key=group)  # stable: within a group the order of the plan
+    return {key: list(members) for key, members in groupby(ordered, key=group)}
+
+
+def _convert_group(group: Group, parts: Sequence[Part], out: Path, run: _Run, report: ConversionReport) -> None:
+    """Convert the parts of a group, join them and count what they say; a finished group is only counted."""
+    name = "-".join(group)
+    done = out / WORK / f"{name}.json"
+    if not done.is_file():
+        folder = out / WORK / name
+        files = map_shards(
+            convert_part_strictly if run.strict else convert_part,
+            {part.key: part for part in parts},
+            folder,
+            workers=run.workers,
+            fingerprint=run.fingerprint,
+            progress=None if run.progress is None else _named(run.progress, " ".join(group)),
+        )
+        notes = _merge([read_notes(file) for file in files])
+        join_parts(files, out / group[0] / group[1], group[2], group[0])
+        write_text(done, canonical_json(notes) + "\n")
+        shutil.rmtree(folder)
+    report.objects[group[1]].count(group[0], group[2], read_json(done))
+
+
+def _named(progress: Progress, what: str) -> Callable[[int, int], None]:
+    return lambda finished, total: progress(what, finished, total)
+
+
+def _merge(notes: Sequence[PartNotes]) -> dict[str, Any]:
+    """The notes of many parts as those of one."""
+    found: dict[str, dict[str, list[str]]] = {"dropped": {}, "incomplete": {}}
+    for note in notes:
+        for kind, images in (("dropped", note.dropped), ("incomplete", note.incomplete)):
+            for reason, ids in images.items():
+                found[kind].setdefault(reason, []).extend(ids)
+    videos = sorted({video for note in notes for video in note.videos})
+    return {"rows": sum(note.rows for note in notes), "videos": videos, **found}
