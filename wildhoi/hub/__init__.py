@@ -1,0 +1,8 @@
+"""The Hugging Face Hub: finding, downloading and publishing data folders; the only importer of `huggingface_hub`."""
+
+from wildhoi.hub.downloading import Downloaded, download
+from wildhoi.hub.naming import access_url, repository
+from wildhoi.hub.pushing import Change, Pushed, push
+from wildhoi.hub.remote import resolve
+
+__all__ = ["Change", "Downloaded", "Pushed", "access_url", "download", "push", "repository", "resolve"]
