@@ -24,7 +24,13 @@ COMMANDS = [
     ("demo",),
     ("evaluate",),
     ("data",),
+    ("data", "list"),
+    ("data", "info"),
+    ("data", "verify"),
+    ("data", "show"),
     ("data", "convert"),
+    ("data", "download"),
+    ("data", "push"),
     ("submission",),
     ("submission", "init"),
     ("submission", "validate"),
@@ -36,7 +42,7 @@ COMMANDS = [
     ("body", "info"),
     ("body", "convert"),
 ]
-HEAVY = ("torch", "smplx", "scipy.spatial", "trimesh", "igl")
+HEAVY = ("torch", "smplx", "scipy.spatial", "trimesh", "igl", "cv2", "datasets", "huggingface_hub", "matplotlib", "jinja2")
 
 
 @pytest.fixture()

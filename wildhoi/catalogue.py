@@ -7,13 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wildhoi.dataset.folder import SHIPPED, SPLITS, DataFolder, find_data, list_files
+from wildhoi.dataset.folder import SPLITS, DataFolder, find_data, list_files
 from wildhoi.errors import InputError, WildhoiError
 
 KINDS = ("samples", "annotations")
 KNOWN: Mapping[str, str] = {
-    "wildhoi": "people and objects in videos of the Internet; from the authors' release",
-    "behave": "people and objects before four Kinects; from the release of its authors, whose licence it needs",
+    "open-sample": "made-up poses of the open body, to try the machinery",
+    "wildhoi": "people and objects in videos of the Internet",
+    "behave": "people and objects before four Kinects, under BEHAVE's licence",
 }
 
 
@@ -22,9 +23,10 @@ class Entry:
     """A data set by name: where it is, or how to get it."""
 
     name: str
-    path: str | None
-    revision: str | None
-    detail: str
+    what: str
+    path: str | None = None
+    revision: str | None = None
+    problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as plain data."""
@@ -33,18 +35,15 @@ class Entry:
 
 def list_data_sets() -> list[Entry]:
     """Look for every data set that is known by name."""
-    return [_entry(name) for name in (*SHIPPED, *KNOWN)]
+    return [_entry(name) for name in KNOWN]
 
 
 def _entry(name: str) -> Entry:
     try:
         folder = find_data(name)
-        return Entry(name, str(folder.path), folder.revision, f"{folder.path} @ {folder.revision}")
+        return Entry(name, KNOWN[name], str(folder.path), folder.revision)
     except WildhoiError as error:
-        if error.exit_code != 3:
-            return Entry(name, None, None, str(error))
-        ways = f"wildhoi data download {name}, or wildhoi data convert {name} RAW --out DIR"
-        return Entry(name, None, None, f"{KNOWN[name]}: {ways}")
+        return Entry(name, KNOWN[name], problem=None if error.exit_code == 3 else str(error))
 
 
 @dataclass(frozen=True)

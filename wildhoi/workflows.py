@@ -1,7 +1,12 @@
-"""What needs more than one part of the project: the demo."""
+"""What needs more than one part of the project: the demo, the picture of an image."""
 
 from collections.abc import Callable
 from pathlib import Path
+
+from wildhoi.dataset import DataFolder, find_data, find_sample, load_annotations
+from wildhoi.errors import InputError
+from wildhoi.schema import Annotation, Sample
+from wildhoi.templates import find_template, load_template
 
 SAMPLE_SUBMISSIONS = Path(__file__).parent / "assets" / "sample_submissions"
 
@@ -11,7 +16,6 @@ def demo(out: Path, *, workers: int = 1, progress: Callable[[str, int, int], Non
     from evaluation.evaluate import Options, evaluate
     from evaluation.protocol import protocol_for
     from evaluation.scores import write_scores
-    from wildhoi.dataset import find_data
     from wildhoi.submission.folder import read_submission
 
     data = find_data("open-sample")
@@ -19,3 +23,39 @@ def demo(out: Path, *, workers: int = 1, progress: Callable[[str, int, int], Non
         tell = (lambda done, total, name=folder.name: progress(name, done, total)) if progress else None
         scores = evaluate(read_submission(folder), data, protocol_for(data.name), Options(workers=workers), tell)
         write_scores(out / folder.name, scores)
+
+
+def show_image(data: DataFolder, image_id: str, out: Path, *, split: str = "test", body: str | None = None) -> None:
+    """Draw an image of a data set: inputs, meshes over the crop and from the side.
+
+    Args:
+        data: where it is.
+        image_id: which.
+        out: the PNG to write.
+        split: where to look for it.
+        body: kind of the body model; default the data set's.
+
+    Raises:
+        InputError: there is no such image.
+        MissingAssetError: the body model or the template is not there.
+    """
+    from wildhoi.body import load_body
+    from wildhoi.show import render_image
+
+    sample, annotation = _find_image(data, image_id, split)
+    image = annotation or sample
+    if image is None:
+        raise InputError(f"{data.path}: split {split} has no image {image_id!r}; `--split` looks in the other one")
+    template = load_template(find_template(data.objects, image.object, shipped=data.body_model == "open"))
+    model = load_body(body or data.body_model, gender=image.gender, flat_hand_mean=data.body_model == "smplh")
+    render_image(sample, annotation, template, model, out, split=split)
+
+
+def _find_image(data: DataFolder, image_id: str, split: str) -> tuple[Sample | None, Annotation | None]:
+    """The inputs and the truth of an image, each where the data set has it."""
+    sample = annotation = None
+    if data.categories(split, "samples"):
+        sample = find_sample(data, image_id, split)
+    if data.categories(split):
+        annotation = next((a for a in load_annotations(data, split) if a.image_id == image_id), None)
+    return sample, annotation

@@ -29,11 +29,14 @@ def list_data(as_json: Json = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("data set", "", "where, or how to get it", box=None, pad_edge=False)
+    table = Table("data set", "", "what", "where", box=None, pad_edge=False)
     for entry in found:
-        mark = "[green]here[/]" if entry.path else "[yellow]--[/]"
-        table.add_row(entry.name, mark, escape(entry.detail))
+        mark = "[green]here[/]" if entry.path else "[red]broken[/]" if entry.problem else "[yellow]--[/]"
+        where = f"{entry.path} @ {entry.revision}" if entry.path else entry.problem or "not here"
+        table.add_row(entry.name, mark, entry.what, escape(where))
     show(table)
+    if not all(entry.path for entry in found):
+        say("Get the others with `wildhoi data download NAME`, or `wildhoi data convert NAME RAW -o DIR` of a release.")
 
 
 @app.command("info")
@@ -68,7 +71,7 @@ def verify(name: Name, as_json: Json = False) -> None:
 
 
 @app.command("show")
-def show_image(
+def show_one(
     image_id: Annotated[str, typer.Argument(help="The image, as in the column image_id.")],
     data: Data = "open-sample",
     split: Annotated[Literal["train", "test"], typer.Option(help="Where it is.")] = "test",
@@ -79,10 +82,10 @@ def show_image(
 ) -> None:
     """Draw an image: crop with masks, boxes and keypoints, and the meshes over it and from the side."""
     from wildhoi.dataset import find_data
-    from wildhoi.showing import show_data
+    from wildhoi.workflows import show_image
 
     path = out or Path(f"{image_id}.png")
-    show_data(find_data(str(data)), image_id, split, path, body=body)
+    show_image(find_data(str(data)), image_id, path, split=split, body=body)
     say(f"wrote {path}")
 
 
@@ -130,7 +133,7 @@ def convert(
 def download(
     name: Annotated[str, typer.Argument(help="wildhoi, behave, or a repository of the Hub (user/name).")],
     objects: Annotated[list[str] | None, typer.Option("--object", help="Only this object; may be repeated.")] = None,
-    split: Annotated[Literal["train", "test"] | None, typer.Option(help="Only this split.")] = None,
+    splits: Annotated[list[str] | None, typer.Option("--split", help="Only this split; may be repeated.")] = None,
     revision: Annotated[str | None, typer.Option(help="A tag, branch or commit of the repository.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: $WILDHOI_DATA/NAME, or the cache.")] = None,
     as_json: Json = False,
@@ -143,12 +146,11 @@ def download(
     target = out or data_root() / name.split("/")[-1]
     require_writable(target)
     with Progress() as progress:
-        done = hub.download(
-            name, target, objects=objects, splits=[split] if split else None, revision=revision, progress=progress
-        )
+        done = hub.download(name, target, objects=objects, splits=splits, revision=revision, progress=progress)
     if as_json:
         return show_json(done.to_dict())
-    say(done.to_text())
+    moved = f"{done.fetched} files fetched ({done.bytes / 1e6:,.1f} MB), {done.kept} kept, all verified"
+    say(f"{done.path}: {done.repository} at {done.commit[:12]}: {moved}")
 
 
 @app.command("push")
@@ -157,7 +159,7 @@ def push(
     repository: Annotated[str | None, typer.Option("--repo", help="user/name; default the data set's own.")] = None,
     tag: Annotated[str | None, typer.Option(help="Name this revision, such as v1.")] = None,
     gate: Annotated[
-        Literal["auto", "manual", "none"], typer.Option(help="Who gets access: all that accept, those you let in, all.")
+        Literal["auto", "manual", "none"], typer.Option(help="Who gets in: all who accept, those you choose, all.")
     ] = "auto",
     private: Annotated[bool, typer.Option("--private", help="Only you and your organisation see it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")] = False,
@@ -165,13 +167,11 @@ def push(
 ) -> None:
     """Publish a data folder on the Hugging Face Hub, with its card, its gate and a tag."""
     from wildhoi import hub
-    from wildhoi.dataset import open_folder
 
-    source = open_folder(folder)
     with Progress() as progress:
         done = hub.push(
             folder,
-            repository or hub.repository(source.name),
+            repository,
             private=private,
             dry_run=dry_run,
             tag=tag,
@@ -180,4 +180,9 @@ def push(
         )
     if as_json:
         return show_json(done.to_dict())
-    say(done.to_text())
+    for change in done.changes if dry_run else ():
+        if change.what != "unchanged":
+            say(f"{change.what:<9}{change.size / 1e6:>10,.2f} MB  {printable(change.name)}")
+    who = "private" if done.private else f"gate {done.gate}" if done.gate else "open to all"
+    what = f"{len(done.sent)} files, {done.bytes / 1e6:,.1f} MB, {who}" + (f", tag {done.tag}" if done.tag else "")
+    say(f"{'would push' if dry_run else 'pushed'} to {done.url}: {what}")

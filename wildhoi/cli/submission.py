@@ -82,25 +82,29 @@ def _show_defects(path: Path, checked: Submission | None, defects: Sequence[Defe
 
 @app.command("convert")
 def convert(
-    sources: Annotated[list[Path], typer.Argument(help="Result lists (OBJ_test.pkl) or folders of them.")],
+    sources: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The submission to write.")],
     method: Annotated[str, typer.Option(help="The method's name.")],
     origin: Annotated[
-        Literal["wildhoi"], typer.Option("--from", help="Whose files: the WildHOI authors' lists.")
+        Literal["wildhoi", "rhobin"],
+        typer.Option("--from", help="Whose files: the WildHOI authors' lists, RHOBIN's results.pkl or zip."),
     ] = "wildhoi",
+    data: Data = None,
     dataset: Annotated[str, typer.Option(help="The data set they are for.")] = "wildhoi",
     body_model: Annotated[Literal["smplx", "smplh", "open"], typer.Option(help="Whose parameters they are.")] = "smplx",
     nan_as_failed: Annotated[bool, typer.Option("--nan-as-failed", help="Rows with NaN become failures.")] = False,
     as_json: Json = False,
 ) -> None:
     """Turn other people's result files into a submission; nothing in them is ever executed."""
+    from wildhoi.dataset import find_data
     from wildhoi.files import require_writable
     from wildhoi.submission.convert import convert_results
     from wildhoi.submission.manifest import Manifest
 
     require_writable(out)
     manifest = Manifest(method, dataset, body_model=body_model, supervision="unknown")
-    done = convert_results(sources, out, manifest, nan_as_failed=nan_as_failed)
+    source = find_data(data) if data else None
+    done = convert_results(sources, out, manifest, origin=origin, data=source, nan_as_failed=nan_as_failed)
     if as_json:
         return show_json({"written": str(out), **asdict(done)})
     for warning in done.warnings:

@@ -14,13 +14,14 @@ from wildhoi import __version__
 from wildhoi.convert.card import write_card
 from wildhoi.convert.conversion_report import ConversionReport, ObjectReport
 from wildhoi.convert.mini import write_mini
-from wildhoi.convert.parts import Kind, Part, PartNotes, convert_part, convert_part_strictly, read_notes
+from wildhoi.convert.parts import STRICT_HINT, Kind, Part, PartNotes, convert_part, convert_part_strictly, read_notes
 from wildhoi.convert.shards import join_parts
 from wildhoi.dataset.folder import IDENTITY, seal_folder
 from wildhoi.engine import map_shards
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, read_json, sha256_text, write_text
 from wildhoi.schema import BodyKind
+from wildhoi.submission.defects import Defect, DefectError
 
 WORK = ".conversion"
 SETTINGS = "settings.json"
@@ -83,6 +84,8 @@ def run_conversion(
         if fresh:
             shutil.rmtree(out)
         raise
+    if strict:
+        _refuse_irregular(report)
     run = _Run(workers, strict, sha256_text(settings), progress)
     for group, parts in _groups(conversion.parts).items():
         _convert_group(group, parts, out, run, report)
@@ -94,6 +97,18 @@ def run_conversion(
     shutil.rmtree(work)
     report.revision = folder.revision
     return report
+
+
+def _refuse_irregular(report: ConversionReport) -> None:
+    """Refuse what was left out while the small files were written."""
+    defects = [
+        Defect("irregular", reason, "a complete release", STRICT_HINT, image_id=image_id)
+        for entry in report.objects.values()
+        for reason, images in entry.dropped.items()
+        for image_id in images
+    ]
+    if defects:
+        raise DefectError("the truth", defects)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """SMPL-H fits in a world or camera frame, as BEHAVE and RHOBIN store them, brought into the SMPL frame."""
 
+import os
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -104,9 +107,18 @@ def pelvis(gender: str, betas: tuple[float, ...]) -> Vector3:
     Raises:
         MissingAssetError: the SMPL-H file of that gender is not there.
     """
+    from wildhoi.body.loading import FOLDER_VARIABLE
+
+    return _pelvis(gender, betas, os.environ.get(FOLDER_VARIABLE))
+
+
+@lru_cache(maxsize=4096)
+def _pelvis(gender: str, betas: tuple[float, ...], folder: str | None) -> Vector3:
+    """The joint by the folder that the body file is in, because that may change."""
     # the one place where a conversion needs a body, and with it torch
     import torch
 
     from wildhoi.body import load_body
 
-    return np.asarray(load_body("smplh", gender=gender).pelvis(torch.tensor([betas], dtype=torch.float64))[0].numpy())
+    body = load_body("smplh", gender=gender, folder=None if folder is None else Path(folder))
+    return np.asarray(body.pelvis(torch.tensor([betas], dtype=torch.float64))[0].numpy())

@@ -12,7 +12,7 @@ from wildhoi.dataset.folder import (
     open_folder,
     seal_folder,
 )
-from wildhoi.dataset.loading import Samples, SampleStream, load_samples
+from wildhoi.dataset.loading import Samples, SampleStream, find_sample, load_samples
 
 __all__ = [
     "ANNOTATIONS",
@@ -25,6 +25,7 @@ __all__ = [
     "SampleStream",
     "Samples",
     "find_data",
+    "find_sample",
     "load_annotations",
     "load_samples",
     "open_folder",

@@ -127,16 +127,15 @@ def find_data(name: str | Path) -> DataFolder:
     for place in places:
         if (place / IDENTITY).is_file():
             return open_folder(place)
-    if os.sep in str(name) and Path(name).is_dir():
+    if Path(name).is_dir():
         raise InputError(
             f"{name}: has no {IDENTITY}, so it is no data folder, or one that is not finished; "
             "`wildhoi data convert` or `wildhoi data download` makes one, and the same command finishes it"
         )
     raise MissingAssetError(
-        f"data set {str(name)!r} is not at hand: it is no data folder, and neither "
-        f"$WILDHOI_DATA ({os.environ.get('WILDHOI_DATA') or 'not set'}) nor {cache_root()} has one; "
-        f"{', '.join(SHIPPED)} is what ships; get it with `wildhoi data download {name}`, or convert your copy of a "
-        "raw release with `wildhoi data convert`"
+        f"data set {str(name)!r} is not at hand: no such folder, and neither $WILDHOI_DATA "
+        f"({os.environ.get('WILDHOI_DATA') or 'not set'}) nor {cache_root()} has it; `wildhoi data download` gets a "
+        "published one, `wildhoi data convert` makes one of a raw release, `wildhoi data list` says what there is"
     )
 
 

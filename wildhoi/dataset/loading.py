@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Shaped
 
-from wildhoi.dataset.folder import SPLITS, find_data
+from wildhoi.dataset.folder import SPLITS, DataFolder, find_data
 from wildhoi.dataset.samples import FLOATS, INTEGERS, TEXTS
 from wildhoi.dataset.stored import check_schema, read_sample
 from wildhoi.errors import InputError, MissingAssetError
@@ -160,15 +160,35 @@ def load_samples(
     return _open_hub(str(name), _patterns(split, objects, mini), split, streaming, revision)
 
 
+def find_sample(folder: DataFolder, image_id: str, split: str = "test") -> Sample | None:
+    """Read one sample of a data folder straight from its files; None where it has none of that image.
+
+    Raises:
+        InputError: the split is not there, or a file is no file of samples.
+    """
+    for path in folder.files("samples", split):
+        _check_file(path)
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                ids = file.read_row_group(group, columns=["image_id"])["image_id"].to_pylist()
+                if image_id in ids:
+                    return read_sample(file.read_row_group(group), ids.index(image_id))
+    return None
+
+
+def _check_file(path: Path) -> None:
+    try:
+        check_schema(str(path), pq.read_schema(path))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not a readable Parquet file ({reason}); download or convert it again") from None
+
+
 def _open_files(source: str, files: Sequence[Path], split: str, streaming: bool) -> Samples | SampleStream:
     import datasets
 
     for file in files:
-        try:
-            check_schema(str(file), pq.read_schema(file))
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{file}: not a readable Parquet file ({reason}); download or convert it again") from None
+        _check_file(file)
     names = {split: [str(file) for file in files]}
     options = {} if streaming else {"batch_size": ROWS_AT_ONCE}
     try:

@@ -2,7 +2,6 @@
 
 import struct
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
@@ -24,20 +23,22 @@ def decode_picture(data: bytes) -> Picture:
     Raises:
         InputError: the bytes are no such picture, a part of one, or claim a size beyond the limits.
     """
-    return _decode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _decode(data, "IMREAD_COLOR_RGB")
 
 
 def decode_grey(data: bytes) -> UInt8[np.ndarray, "h w"]:
     """Decode a picture to grey values; raises as `decode_picture` does."""
-    return _decode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    return _decode(data, "IMREAD_GRAYSCALE")
 
 
-def _decode(data: bytes, flags: int) -> UInt8[np.ndarray, "..."]:
+def _decode(data: bytes, mode: str) -> UInt8[np.ndarray, "..."]:
+    import cv2
+
     width, height = picture_size(data)
     if not 0 < max(width, height) <= MAX_SIDE or min(width, height) < 1 or len(data) > MAX_BYTES:
         raise InputError(f"a picture of {width} x {height} in {len(data)} bytes; at most {MAX_SIDE} a side are read")
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), getattr(cv2, mode) | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         decoded = None
     if decoded is None:
@@ -71,15 +72,21 @@ def picture_size(data: bytes) -> tuple[int, int]:
 
 def encode_picture(picture: Picture) -> bytes:
     """Encode RGB as JPEG, quality 95."""
+    import cv2
+
     return _encode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
 
 
 def encode_mask(mask: Mask) -> bytes:
     """Encode a mask as PNG of one bit per pixel."""
+    import cv2
+
     return _encode(".png", mask.astype(np.uint8) * 255, cv2.IMWRITE_PNG_BILEVEL, 1)
 
 
 def _encode(suffix: str, array: UInt8[np.ndarray, "..."], *options: int) -> bytes:
+    import cv2
+
     done, data = cv2.imencode(suffix, array, options)
     if not done:
         raise InputError(f"a picture of shape {array.shape} that cannot be encoded")
