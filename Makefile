@@ -38,6 +38,7 @@ assets: .venv/test-installed
 	.venv/bin/python -m tools.make_sample
 	.venv/bin/python -m tools.render_gallery
 	.venv/bin/python -m tools.render_body
+	.venv/bin/python -m tools.render_frames
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -42,7 +42,18 @@ COMMANDS = [
     ("body", "info"),
     ("body", "convert"),
 ]
-HEAVY = ("torch", "smplx", "scipy.spatial", "trimesh", "igl", "cv2", "datasets", "huggingface_hub", "matplotlib", "jinja2")
+HEAVY = (
+    "torch",
+    "smplx",
+    "scipy.spatial",
+    "trimesh",
+    "igl",
+    "cv2",
+    "datasets",
+    "huggingface_hub",
+    "matplotlib",
+    "jinja2",
+)
 
 
 @pytest.fixture()
