@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wildhoi import columns
-from wildhoi.dataset.folder import DataFolder
+from wildhoi.dataset.folder import DataFolder, find_local
 from wildhoi.errors import InputError
 from wildhoi.geometry import nearest_rotation, orthonormality_error
 from wildhoi.objects import find_category
@@ -40,18 +40,47 @@ def annotation_row(annotation: Annotation) -> dict[str, Any]:
     }
 
 
-def load_annotations(data: DataFolder, split: str = "test", objects: Sequence[str] | None = None) -> list[Annotation]:
+def load_annotations(
+    data: DataFolder | str | Path,
+    split: str = "test",
+    objects: Sequence[str] | None = None,
+    *,
+    mini: bool = False,
+    revision: str | None = None,
+) -> list[Annotation]:
     """Read the truth of a split, sorted by image id.
+
+    Args:
+        data: a data folder, the name of one at hand, else a data set of the Hub (`wildhoi`, or `user/name`).
+        split: `train` or `test`.
+        objects: names of categories; default all.
+        mini: that of the few rows that are for trying things out.
+        revision: of a data set of the Hub: a tag, branch or commit; default its main branch.
 
     Raises:
         InputError: the split or an object has no annotations here, or a file is invalid.
+        MissingAssetError: the data set is neither at hand nor on the Hub, or needs a permission.
     """
-    files = data.files("annotations", split, objects)
+    kind = "mini/annotations" if mini else "annotations"
+    folder = data if isinstance(data, DataFolder) else find_local(data, revision)
+    if folder is not None:
+        source, files = str(folder.path), folder.files(kind, split, objects)
+    else:
+        source, files = _fetch(str(data), [f"{kind}/{name}/{split}-*.parquet" for name in objects or ("*",)], revision)
     found = sorted((a for path in files for a in _read_of(path, path.parent.name)), key=lambda a: a.image_id)
     twice = [a.image_id for a, b in pairwise(found) if a.image_id == b.image_id]
     if twice:
-        raise InputError(f"{data.path}: image_id {twice[0]!r} is annotated twice in split {split} ({len(twice)} such)")
+        raise InputError(f"{source}: image_id {twice[0]!r} is annotated twice in split {split} ({len(twice)} such)")
     return found
+
+
+def _fetch(name: str, patterns: Sequence[str], revision: str | None) -> tuple[str, list[Path]]:
+    from wildhoi import hub
+
+    source, files = hub.fetch(name, patterns, revision)
+    if not files:
+        raise InputError(f"{source}: has none of {', '.join(patterns)}")
+    return source, files
 
 
 def _read_of(path: Path, name: str) -> list[Annotation]:

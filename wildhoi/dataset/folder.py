@@ -18,6 +18,7 @@ from wildhoi.schema import BodyKind
 
 SPLITS = ("train", "test")
 IDENTITY, CHECKSUMS, CARD = "dataset.json", "checksums.json", "README.md"
+UNFINISHED = (".conversion", ".download")  # what a conversion or a download keeps until it is done
 BODY_MODELS: tuple[BodyKind, ...] = get_args(BodyKind)
 SHIPPED = {"open-sample": Path(__file__).parents[1] / "assets" / "sample"}
 
@@ -127,7 +128,8 @@ def find_data(name: str | Path) -> DataFolder:
     for place in places:
         if (place / IDENTITY).is_file():
             return open_folder(place)
-    if Path(name).is_dir():
+    unfinished = any((Path(name) / hidden).exists() for hidden in UNFINISHED)
+    if Path(name).is_dir() and (os.sep in str(name) or unfinished):
         raise InputError(
             f"{name}: has no {IDENTITY}, so it is no data folder, or one that is not finished; "
             "`wildhoi data convert` or `wildhoi data download` makes one, and the same command finishes it"
@@ -139,6 +141,21 @@ def find_data(name: str | Path) -> DataFolder:
     )
 
 
+def find_local(name: str | Path, revision: str | None = None) -> DataFolder | None:
+    """The data folder of a name; None where a revision of the Hub is asked for, or where only the Hub may have it.
+
+    Raises:
+        InputError: the folder is not a data folder, or not a finished one.
+        MissingAssetError: the name is the path of a folder that is not there.
+    """
+    try:
+        return find_data(name) if revision is None else None
+    except MissingAssetError:
+        if isinstance(name, Path) or str(name).startswith((".", "~", os.sep)) or str(name).count("/") > 1:
+            raise
+        return None
+
+
 def open_folder(path: Path) -> DataFolder:
     """Read what a data folder says of itself.
 
@@ -148,7 +165,8 @@ def open_folder(path: Path) -> DataFolder:
     identity = read_json(path / IDENTITY)
     if not isinstance(identity, dict) or not isinstance(identity.get("name"), str):
         raise InputError(f"{path / IDENTITY}: want an object with the fields name and body_model")
-    if identity.get("body_model") not in BODY_MODELS:
+    if identity.get("body_model") not in UNFINISHED = (".conversion", ".download")  # what a conversion or a download keeps until it is done
+BODY_MODELS:
         raise InputError(f"{path / IDENTITY}: body_model is {identity.get('body_model')!r}, want one of {BODY_MODELS}")
     track = identity.get("track")
     if track is not None and not isinstance(track, str):

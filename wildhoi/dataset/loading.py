@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Shaped
 
-from wildhoi.dataset.folder import SPLITS, DataFolder, find_data
+from wildhoi.dataset.folder import SPLITS, DataFolder, find_local
 from wildhoi.dataset.samples import FLOATS, INTEGERS, TEXTS
 from wildhoi.dataset.stored import check_schema, read_sample
-from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.errors import InputError
 from wildhoi.schema import Sample
 
 ROWS_AT_ONCE = 500  # while the library copies files to its cache; small batches cost it much overhead
@@ -150,10 +150,7 @@ def load_samples(
     """
     if split not in SPLITS:
         raise InputError(f"split {split!r}: want one of {', '.join(SPLITS)}")
-    try:
-        folder = None if revision is not None else find_data(name)
-    except MissingAssetError:
-        folder = None
+    folder = find_local(name, revision)
     if folder is not None:
         files = folder.files(_kind(mini), split, objects)
         return _open_files(str(folder.path), files, split, streaming)
@@ -215,7 +212,6 @@ def _open_hub(
     from wildhoi import hub
 
     repository, commit = hub.resolve(name, revision)
-
     source = f"{repository} at {commit[:12]}"
     try:
         table = datasets.load_dataset(

@@ -3,6 +3,6 @@
 from wildhoi.hub.downloading import Downloaded, download
 from wildhoi.hub.naming import access_url, repository
 from wildhoi.hub.pushing import Change, Pushed, push
-from wildhoi.hub.remote import resolve
+from wildhoi.hub.remote import fetch, resolve
 
-__all__ = ["Change", "Downloaded", "Pushed", "access_url", "download", "push", "repository", "resolve"]
+__all__ = ["Change", "Downloaded", "Pushed", "access_url", "download", "fetch", "push", "repository", "resolve"]

@@ -2,11 +2,12 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from logging import ERROR
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wildhoi.errors import MissingAssetError, RunError
@@ -78,6 +79,37 @@ def _remembered(hub: "HfApi", asked: Asked, *, offline: bool) -> str:
     """The commit, by way of the library's cache, so that it can be named offline too."""
     found = hub.resolve_revision(asked.repository, repo_type=KIND, revision=asked.revision, local_files_only=offline)
     return found.resolved
+
+
+def fetch(name: str, patterns: Sequence[str], revision: str | None = None) -> tuple[str, list[Path]]:
+    """Fetch small files of a data set into the library's cache.
+
+    Args:
+        name: a data set or a repository.
+        patterns: of their paths in the repository, such as `annotations/*/test-*.parquet`.
+        revision: a branch, tag or commit; None: main.
+
+    Returns:
+        what they are of, for messages, and the files in the order of their paths.
+
+    Raises:
+        InputError, MissingAssetError, RunError: as `resolve` does.
+    """
+    from huggingface_hub import snapshot_download
+
+    asked = Asked(name, repository(name), revision)
+    commit = pin(asked)
+    with explained(asked):
+        folder = snapshot_download(
+            asked.repository,
+            repo_type=KIND,
+            revision=commit,
+            allow_patterns=list(patterns),
+            endpoint=endpoint(),
+            local_files_only=is_offline(),
+        )
+    files = {path for pattern in patterns for path in Path(folder).glob(pattern)}
+    return f"{asked.repository} at {commit[:12]}", sorted(files)
 
 
 def list_files(asked: Asked, commit: str) -> dict[str, RemoteFile]:
