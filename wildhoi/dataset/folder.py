@@ -165,8 +165,7 @@ def open_folder(path: Path) -> DataFolder:
     identity = read_json(path / IDENTITY)
     if not isinstance(identity, dict) or not isinstance(identity.get("name"), str):
         raise InputError(f"{path / IDENTITY}: want an object with the fields name and body_model")
-    if identity.get("body_model") not in UNFINISHED = (".conversion", ".download")  # what a conversion or a download keeps until it is done
-BODY_MODELS:
+    if identity.get("body_model") not in BODY_MODELS:
         raise InputError(f"{path / IDENTITY}: body_model is {identity.get('body_model')!r}, want one of {BODY_MODELS}")
     track = identity.get("track")
     if track is not None and not isinstance(track, str):
