@@ -103,6 +103,11 @@ def find_template(folder: Path, name: str, *, shipped: bool = False) -> Path:
 
 @lru_cache(maxsize=64)
 def load_template(folder: Path) -> Template:
+    """Read the template folder of a category, once per process; raises as `read_template` does."""
+    return read_template(folder)
+
+
+def read_template(folder: Path) -> Template:
     """Read the template folder of a category; the folder's name is the category's.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from wildhoi.convert.wildhoi_templates import TemplateReport
+from wildhoi.convert.template_report import TemplateReport
 from wildhoi.dataset.folder import SPLITS
 
 SHOWN = 8  # ids of a line

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -23,6 +24,10 @@ class Refusal(Exception):
     """What was found in a pickle that is not accepted; becomes an InputError with file and place."""
 
 
+# What checks of a hostile argument can raise before they refuse it: an array compared with a number, and the like
+MISFITS = (TypeError, ValueError, OverflowError, AttributeError, LookupError)
+
+
 class Budget:
     """The bytes that one load may allocate for arrays and copies of strings, nested pickles included."""
 
@@ -36,12 +41,21 @@ class Budget:
             raise Refusal("its arrays need more memory than the size limit allows")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Global:
     """A name that the pickle mentions; it stands for the name and never for the thing of that name."""
 
     module: str
     name: str
+
+
+@lru_cache(maxsize=256)
+def mention(module: str, name: str) -> Global:
+    """The name as one object, as long as there are few; the equal objects that there may be are as good."""
+    return Global(module, name)
+
+
+NDARRAY = mention("numpy", "ndarray")
 
 
 @dataclass
@@ -51,41 +65,54 @@ class Dtype:
     code: str
     order: str = "="
 
+    def __post_init__(self) -> None:
+        self.resolved = _numpy_dtype(self.order + self.code)
+
     def set_state(self, state: Any) -> None:
         """Take the byte order from a state tuple that numpy itself would have written for this type."""
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         if not isinstance(order, str) or order not in ("<", ">", "|"):
             raise Refusal("a numpy data type with an unusual state")
-        if state != np.dtype(order + self.code).__reduce__()[2]:
+        if state != _state_of(order + self.code):
             raise Refusal("a numpy data type with an unusual state")
         self.order = order
-
-    def resolve(self) -> "np.dtype[Any]":
-        """The numpy data type itself."""
-        return np.dtype(self.order + self.code)
+        self.resolved = _numpy_dtype(order + self.code)
 
 
-def make_dtype(code: Any, align: Any = False, copy: Any = False) -> Dtype:
+@lru_cache(maxsize=256)
+def _numpy_dtype(name: str) -> "np.dtype[Any]":
+    return np.dtype(name)
+
+
+@lru_cache(maxsize=256)
+def _state_of(name: str) -> tuple[Any, ...]:
+    state: Any = np.dtype(name).__reduce__()[2]
+    return tuple(state)
+
+
+def make_dtype(budget: Budget, code: Any, align: Any = False, copy: Any = False) -> Dtype:
     """Check a data type's code: booleans, integers, floats of at most 8 bytes, strings; never objects or records."""
     if isinstance(code, bytes):
         code = code.decode("latin1")
     if not isinstance(code, str) or align not in (0, 1) or copy not in (0, 1):
         raise Refusal("a numpy data type that is not named by a code")
+    if PLAIN_CODE.fullmatch(code):
+        return Dtype(code)
     if OBJECT_CODE.fullmatch(code):
         raise Refusal("a numpy object array")
-    if not PLAIN_CODE.fullmatch(code):
-        raise Refusal(f"the numpy data type {clip(code)}")
-    return Dtype(code)
+    raise Refusal(f"the numpy data type {clip(code)}")
 
 
 def _resolve(dtype: Any) -> "np.dtype[Any]":
     if not isinstance(dtype, Dtype):
         raise Refusal("a numpy array without a data type")
-    return dtype.resolve()
+    return dtype.resolved
 
 
 def _raw_bytes(data: Any) -> bytes:
     # Python 2 wrote array data as a string, which arrives as text under encoding="latin1"
+    if type(data) is bytes:
+        return data
     if isinstance(data, str):
         try:
             return data.encode("latin1")
@@ -93,7 +120,7 @@ def _raw_bytes(data: Any) -> bytes:
             raise Refusal("array data that is text beyond latin1") from None
     if isinstance(data, list):
         raise Refusal("a numpy object array")
-    if not isinstance(data, (bytes, bytearray)):
+    if not isinstance(data, bytearray):
         raise Refusal("array data that is not bytes")
     return bytes(data)
 
@@ -110,8 +137,9 @@ def _checked_shape(shape: Any, itemsize: int, n_bytes: int) -> tuple[int, ...]:
         shape = (shape,)
     if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS:
         raise Refusal("a numpy array whose shape is not a short tuple")
-    if not all(type(size) is int and 0 <= size <= MAX_DIMENSION for size in shape):
-        raise Refusal(f"a numpy array of shape {clip(shape)}")
+    for size in shape:
+        if type(size) is not int or not 0 <= size <= MAX_DIMENSION:
+            raise Refusal(f"a numpy array of shape {clip(shape)}")
     if prod(shape) * itemsize != n_bytes:
         raise Refusal(
             f"a numpy array of shape {clip(shape)} and {itemsize} bytes an item, with {n_bytes} bytes of data"
@@ -137,58 +165,56 @@ def set_array_state(array: Shaped[np.ndarray, "..."], state: Any, budget: Budget
     shape = _checked_shape(state[1], dtype.itemsize, len(data))
     _check_text(dtype, data)
     budget.spend(len(data))
-    state_of_numpy: Any = (
-        1,
-        shape,
-        dtype,
-        bool(state[3]),
-        data,
-    )  # numpy's stubs forget the version, its pickles do not
-    array.__setstate__(state_of_numpy)
+    state_of_numpy: Any = (1, shape, dtype, bool(state[3]), data)
+    array.__setstate__(state_of_numpy)  # numpy's stubs forget the version, its pickles do not
 
 
-def numpy_globals(budget: Budget) -> Mapping[Name, Handler | None]:
-    """The names that numpy's own pickles mention, of numpy 1.x and 2.x; None marks a name that may not be called."""
-
-    def reconstruct(subtype: Any, shape: Any, code: Any) -> Shaped[np.ndarray, "..."]:
-        if subtype != Global("numpy", "ndarray") or shape != (0,) or code not in (b"b", "b"):
-            raise Refusal("a numpy array of an unusual class")
-        return np.empty(0, np.int8)
-
-    def scalar(dtype: Any, data: Any) -> Any:
-        resolved, raw = _resolve(dtype), _raw_bytes(data)
-        _checked_shape((), resolved.itemsize, len(raw))
-        _check_text(resolved, raw)
-        budget.spend(len(raw))
-        return np.frombuffer(raw, resolved)[0]
-
-    def from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Shaped[np.ndarray, "..."]:
-        resolved, raw = _resolve(dtype), _raw_bytes(data)
-        checked = _checked_shape(shape, resolved.itemsize, len(raw))
-        if order not in ("C", "F"):
-            raise Refusal("a numpy array with an unusual order")
-        _check_text(resolved, raw)
-        budget.spend(len(raw))
-        return np.frombuffer(bytearray(raw), resolved).reshape(checked, order=order)
-
-    table: dict[Name, Handler | None] = {("numpy", "ndarray"): None, ("numpy", "dtype"): make_dtype}
-    for core in ("numpy.core", "numpy._core"):
-        table[f"{core}.multiarray", "_reconstruct"] = reconstruct
-        table[f"{core}.multiarray", "scalar"] = scalar
-        table[f"{core}.numeric", "_frombuffer"] = from_buffer
-    return table
+def _reconstruct(budget: Budget, subtype: Any, shape: Any, code: Any) -> Shaped[np.ndarray, "..."]:
+    if subtype != NDARRAY or shape != (0,) or code not in (b"b", "b"):
+        raise Refusal("a numpy array of an unusual class")
+    return np.empty(0, np.int8)
 
 
-def bytes_globals(budget: Budget) -> Mapping[Name, Handler]:
-    """The names that stand for bytes below protocol 3, which has none: latin1 text that is encoded back."""
+def _scalar(budget: Budget, dtype: Any, data: Any) -> Any:
+    resolved, raw = _resolve(dtype), _raw_bytes(data)
+    _checked_shape((), resolved.itemsize, len(raw))
+    _check_text(resolved, raw)
+    budget.spend(len(raw))
+    return np.frombuffer(raw, resolved)[0]
 
-    def encode(text: Any, codec: Any) -> bytes:
-        if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
-            raise Refusal("a call of _codecs.encode that is not for bytes")
-        budget.spend(len(text))
-        return _raw_bytes(text)
 
-    def empty() -> bytes:
-        return b""
+def _from_buffer(budget: Budget, data: Any, dtype: Any, shape: Any, order: Any) -> Shaped[np.ndarray, "..."]:
+    resolved, raw = _resolve(dtype), _raw_bytes(data)
+    checked = _checked_shape(shape, resolved.itemsize, len(raw))
+    if order not in ("C", "F"):
+        raise Refusal("a numpy array with an unusual order")
+    _check_text(resolved, raw)
+    budget.spend(len(raw))
+    return np.frombuffer(bytearray(raw), resolved).reshape(checked, order=order)
 
-    return {("_codecs", "encode"): encode, ("__builtin__", "bytes"): empty, ("builtins", "bytes"): empty}
+
+def _encode(budget: Budget, text: Any, codec: Any) -> bytes:
+    if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
+        raise Refusal("a call of _codecs.encode that is not for bytes")
+    budget.spend(len(text))
+    return _raw_bytes(text)
+
+
+def _empty_bytes(budget: Budget) -> bytes:
+    return b""
+
+
+# The names that numpy's own pickles mention, of numpy 1.x and 2.x; None marks a name that may not be called
+NUMPY_GLOBALS: Mapping[Name, Handler | None] = {
+    ("numpy", "ndarray"): None,
+    ("numpy", "dtype"): make_dtype,
+    **{(f"{core}.multiarray", "_reconstruct"): _reconstruct for core in ("numpy.core", "numpy._core")},
+    **{(f"{core}.multiarray", "scalar"): _scalar for core in ("numpy.core", "numpy._core")},
+    **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in ("numpy.core", "numpy._core")},
+}
+# The names that stand for bytes below protocol 3, which has none: latin1 text that is encoded back
+BYTES_GLOBALS: Mapping[Name, Handler | None] = {
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _empty_bytes,
+    ("builtins", "bytes"): _empty_bytes,
+}

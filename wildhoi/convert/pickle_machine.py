@@ -1,18 +1,26 @@
 """The state of a pickle reader that builds plain data itself: nothing is imported, only a table of names is called."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 
-from wildhoi.convert.pickle_arrays import Budget, Dtype, Global, Handler, Name, Refusal, clip, set_array_state
+from wildhoi.convert.pickle_arrays import (
+    MISFITS,
+    Budget,
+    Dtype,
+    Global,
+    Handler,
+    Name,
+    Refusal,
+    clip,
+    mention,
+    set_array_state,
+)
 
 MAX_PLACES = 4
-# What checks of a hostile argument can raise before they refuse it: an array compared with a number, and the like
-MISFITS = (TypeError, ValueError, OverflowError, AttributeError, LookupError)
 RECONSTRUCTORS = (("copy_reg", "_reconstructor"), ("copyreg", "_reconstructor"))
 OBJECTS = (("__builtin__", "object"), ("builtins", "object"))
 
@@ -22,7 +30,8 @@ class Table:
     """What a pickle may mention.
 
     Attributes:
-        callables: names that may be called and what is called in their place; None: may be mentioned only.
+        callables: names that may be called and what is called in their place, with the budget before the pickle's
+            arguments; None: may be mentioned only.
         trusted: names of the caller's own classes and the factories that stand for them.
         persistent: what answers a persistent id, or None when there may be none.
     """
@@ -30,6 +39,19 @@ class Table:
     callables: Mapping[Name, Handler | None]
     trusted: Mapping[Name, Handler]
     persistent: Handler | None = None
+
+
+class SparseMemo(dict[int, Any]):
+    """A memo that numbers leave gaps in, to be used like the list that a memo is otherwise."""
+
+    def append(self, value: Any) -> None:
+        """Store a value under the number of values."""
+        self[len(self)] = value
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Store values in turn."""
+        for value in values:
+            self.append(value)
 
 
 class Machine:
@@ -40,9 +62,12 @@ class Machine:
         self.budget, self.encoding = budget, encoding
         self.stack: list[Any] = []
         self.levels: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: list[Any] | SparseMemo = []
         self.instances: dict[int, Any] = {}
-        self.frame_end = 0
+        self.opcodes = 0
+        # where the next opcode may not lie any more: the end of the frame or of the data
+        self.frame_end = len(data)
+        self.in_frame = False
 
     def where(self) -> str:
         """The place in the data under construction, for messages: item and key of each container that is open."""
@@ -111,11 +136,17 @@ class Machine:
         """Store the top of the stack under a number."""
         if not self.stack:
             raise Refusal("a value that is missing (damaged?)")
+        if index == len(self.memo):
+            self.memo.append(self.stack[-1])
+            return
+        if isinstance(self.memo, list) and not 0 <= index < len(self.memo):
+            self.memo = SparseMemo(enumerate(self.memo))
         self.memo[index] = self.stack[-1]
 
     def recall(self, index: int) -> None:
         """Push what is stored under a number."""
-        if index not in self.memo:
+        known = index in self.memo if isinstance(self.memo, SparseMemo) else 0 <= index < len(self.memo)
+        if not known:
             raise Refusal(f"a reference to value {index}, which is not there (damaged?)")
         self.push(self.memo[index])
 
@@ -134,22 +165,23 @@ class Machine:
         known = (module, name) in self.table.callables or (module, name) in self.table.trusted
         if not known and not (self.table.trusted and (module, name) in (*RECONSTRUCTORS, *OBJECTS)):
             raise Refusal(f"the forbidden global {clip(f'{module}.{name}')}")
-        self.push(Global(module, name))
+        self.stack.append(mention(module, name))
 
     def call(self, function: Any, arguments: Any) -> Any:
         """Call what the table holds for a name."""
         if not isinstance(function, Global) or not isinstance(arguments, tuple):
             raise Refusal("a call of something that is not a name")
         name = (function.module, function.name)
-        if name in RECONSTRUCTORS and arguments and isinstance(arguments[0], Global):
-            return self._make_trusted(arguments[0], ())
-        if name in self.table.trusted:
-            return self._make_trusted(function, arguments)
+        if self.table.trusted:
+            if name in RECONSTRUCTORS and arguments and isinstance(arguments[0], Global):
+                return self._make_trusted(arguments[0], ())
+            if name in self.table.trusted:
+                return self._make_trusted(function, arguments)
         handler = self.table.callables.get(name)
         if handler is None:
             raise Refusal(f"a call of {clip('.'.join(name))}")
         try:
-            return handler(*arguments)
+            return handler(self.budget, *arguments)
         except MISFITS:
             raise Refusal(f"a call of {clip('.'.join(name))} with other arguments than expected") from None
 
@@ -162,19 +194,15 @@ class Machine:
     def build(self, state: Any) -> None:
         """Give the top of the stack its state: an array, a data type or an instance of the caller's own classes."""
         target = self.stack[-1] if self.stack else None
-        if type(target) is np.ndarray or isinstance(target, Dtype):
-            self._set_numpy_state(target, state)
-        elif id(target) in self.instances:
-            _set_instance_state(target, state)
-        else:
-            raise Refusal(f"a state for a {type(target).__name__}")
-
-    def _set_numpy_state(self, target: Shaped[np.ndarray, "..."] | Dtype, state: Any) -> None:
         try:
-            if isinstance(target, Dtype):
-                target.set_state(state)
-            else:
+            if type(target) is np.ndarray:
                 set_array_state(target, state, self.budget)
+            elif type(target) is Dtype:
+                target.set_state(state)
+            elif id(target) in self.instances:
+                _set_instance_state(target, state)
+            else:
+                raise Refusal(f"a state for a {type(target).__name__}")
         except MISFITS:
             raise Refusal("a numpy array with an unusual state") from None
 
@@ -182,24 +210,28 @@ class Machine:
         """Add keys and values in turn; keys are strings or integers, whose hashes a file cannot make collide."""
         if len(items) % 2:
             raise Refusal("a dict key without a value (damaged?)")
-        for key, value in zip(items[::2], items[1::2], strict=True):
+        in_turn = iter(items)
+        for key, value in zip(in_turn, in_turn, strict=True):
             if type(key) is not str and (type(key) is not int or abs(key) >= 2**60):
                 raise Refusal(f"a dict key that is neither text nor a number: {clip(key)}")
             target[key] = value
 
     def enter_frame(self, size: int) -> None:
         """Note the end of a protocol-4 frame."""
-        if self.frame_end:
+        if self.in_frame:
             raise Refusal("a frame inside a frame")
         if size > len(self.data) - self.position:
             raise Refusal(f"a frame of {size} bytes where {len(self.data) - self.position} are left (cut short?)")
-        self.frame_end = self.position + size
+        self.in_frame, self.frame_end = True, self.position + size
 
-    def leave_frame(self, start: int) -> None:
-        """End the frame that the opcode at `start` reached the end of."""
-        if self.position > self.frame_end and start < self.frame_end:
+    def leave_frame(self, position: int) -> None:
+        """End the frame whose end the opcodes reached; raises Refusal inside an opcode and at the end of the data."""
+        self.position = position
+        if position > self.frame_end:
             raise Refusal("a frame that ends inside an opcode")
-        self.frame_end = 0
+        self.in_frame, self.frame_end = False, len(self.data)
+        if position == len(self.data):
+            self.take(1)
 
     def result(self) -> Any:
         """The one value that is left at STOP."""

@@ -1,89 +1,63 @@
-"""The opcodes of plain data, protocols 0 to 5, as steps of the pickle machine; any other opcode is refused."""
+"""The opcodes of plain data, protocols 0 to 5, as steps of the pickle machine; any other opcode is refused.
 
-import codecs
-import struct
+A step is given the machine and the position after its opcode, and returns the position after its argument. The steps
+that make up nearly all of a pickle work on the machine's data, stack and memo directly; what these do not expect, and
+every other opcode, goes through the machine's methods, which read on from the machine's own position and refuse.
+"""
+
 from collections.abc import Callable
 from pickletools import opcodes as documented
 from typing import Any
 
-from wildhoi.convert.pickle_arrays import Refusal
+from wildhoi.convert import pickle_arguments as arguments
+from wildhoi.convert.pickle_arrays import Global, Refusal
 from wildhoi.convert.pickle_machine import Machine
+from wildhoi.convert.pickle_shortcuts import read_call
 
-MAX_OPCODES = 20_000_000
-MAX_STACK = 100_000
-MAX_INTEGER_BYTES = 64
-
-
-def run(machine: Machine) -> Any:
-    """Read one pickle up to its STOP and return the value; raises Refusal for anything that is not accepted."""
-    opcodes = 0
-    while True:
-        start = machine.position
-        code = machine.take(1)[0]
-        if code == ord("."):
-            return machine.result()
-        step = STEPS.get(code)
-        if step is None:
-            raise Refusal(f"the opcode {_opcode_name(code)}")
-        step(machine)
-        opcodes += 1
-        if opcodes > MAX_OPCODES or len(machine.stack) > MAX_STACK or len(machine.levels) > MAX_STACK:
-            raise Refusal("a structure that is too deep or too large")
-        if machine.frame_end and machine.position >= machine.frame_end:
-            machine.leave_frame(start)
+Step = Callable[[Machine, int], int]
 
 
-def _opcode_name(code: int) -> str:
+class Stop(Exception):
+    """STOP was reached."""
+
+
+def _reading(read: Callable[[Machine], Any]) -> Step:
+    """The step that pushes what `read` makes of the machine's data or stack."""
+
+    def step(machine: Machine, position: int) -> int:
+        machine.position = position
+        value = read(machine)
+        machine.stack.append(value)
+        return machine.position
+
+    return step
+
+
+def _doing(act: Callable[[Machine], None]) -> Step:
+    """The step that changes the machine and pushes nothing of its own."""
+
+    def step(machine: Machine, position: int) -> int:
+        machine.position = position
+        act(machine)
+        return machine.position
+
+    return step
+
+
+def _unknown(machine: Machine, position: int) -> int:
+    code = machine.data[position - 1]
     names = {ord(opcode.code): opcode.name for opcode in documented}
-    return names.get(code, f"{code:#04x}, which no pickle has (not a pickle?)")
+    raise Refusal(f"the opcode {names.get(code, f'{code:#04x}, which no pickle has (not a pickle?)')}")
 
 
-def _integer(raw: bytes) -> int:
-    try:
-        if len(raw) > 3 * MAX_INTEGER_BYTES:
-            raise ValueError
-        return int(raw)
-    except ValueError:
-        raise Refusal("a number that cannot be read") from None
+def _stop(machine: Machine, position: int) -> int:
+    raise Stop
 
 
-def _float_line(machine: Machine) -> float:
-    try:
-        return float(machine.take_line())
-    except ValueError:
-        raise Refusal("a number that cannot be read") from None
-
-
-def _int_line(machine: Machine) -> int | bool:
-    raw = machine.take_line()
-    return raw == b"01" if raw in (b"00", b"01") else _integer(raw)
-
-
-def _long(machine: Machine) -> int:
-    raw = machine.take_counted(1)
-    if len(raw) > MAX_INTEGER_BYTES:
-        raise Refusal("a number of more than 64 bytes")
-    return int.from_bytes(raw, "little", signed=True)
-
-
-def _quoted(machine: Machine) -> str:
-    raw = machine.take_line()
-    if len(raw) < 2 or raw[:1] not in (b"'", b'"') or raw[-1:] != raw[:1]:
-        raise Refusal("a string without quotes")
-    try:
-        return machine.text(codecs.escape_decode(raw[1:-1])[0], machine.encoding)
-    except ValueError:
-        raise Refusal("a string that cannot be read") from None
-
-
-def _unicode_line(machine: Machine) -> str:
-    return machine.text(machine.take_line(), "raw-unicode-escape")
-
-
-def _protocol(machine: Machine) -> None:
-    version = machine.take(1)[0]
-    if version > 5:
-        raise Refusal(f"pickle protocol {version}, of which 0 to 5 are known")
+def _mark(machine: Machine, position: int) -> int:
+    machine.levels.append(machine.stack)
+    machine.stack = []
+    return position
 
 
 def _pop_top(machine: Machine) -> None:
@@ -91,6 +65,90 @@ def _pop_top(machine: Machine) -> None:
         machine.pop()
     else:
         machine.pop_level()
+
+
+def _constant(value: bool | tuple[()] | None) -> Step:
+    def step(machine: Machine, position: int) -> int:
+        machine.stack.append(value)
+        return position
+
+    return step
+
+
+def _empty(kind: Callable[[], Any]) -> Step:
+    def step(machine: Machine, position: int) -> int:
+        machine.stack.append(kind())
+        return position
+
+    return step
+
+
+def _byte(machine: Machine, position: int) -> int:
+    machine.stack.append(machine.data[position])
+    return position + 1
+
+
+def _number(width: int, *, signed: bool) -> Step:
+    careful = _reading(lambda m: arguments.read_signed(m) if signed else arguments.read_unsigned(m, width))
+
+    def step(machine: Machine, position: int) -> int:
+        end = position + width
+        if end > len(machine.data):
+            return careful(machine, position)
+        machine.stack.append(int.from_bytes(machine.data[position:end], "little", signed=signed))
+        return end
+
+    return step
+
+
+def _bytes(width: int) -> Step:
+    careful = _reading(lambda m: m.take_counted(width))
+
+    def step(machine: Machine, position: int) -> int:
+        data, start = machine.data, position + width
+        end = start + (data[position] if width == 1 else int.from_bytes(data[position:start], "little"))
+        if end > len(data):
+            return careful(machine, position)
+        machine.stack.append(data[start:end])
+        return end
+
+    return step
+
+
+def _text(width: int) -> Step:
+    careful = _reading(lambda m: arguments.read_utf8(m, width))
+
+    def step(machine: Machine, position: int) -> int:
+        data, start = machine.data, position + width
+        end = start + (data[position] if width == 1 else int.from_bytes(data[position:start], "little"))
+        if end > len(data):
+            return careful(machine, position)
+        try:
+            machine.stack.append(data[start:end].decode())
+        except UnicodeDecodeError:
+            return careful(machine, position)
+        return end
+
+    return step
+
+
+def _tuple_of(count: int) -> Step:
+    careful = _reading(lambda m: tuple([m.pop() for _ in range(count)][::-1]))
+
+    def step(machine: Machine, position: int) -> int:
+        stack = machine.stack
+        if len(stack) < count:
+            return careful(machine, position)
+        stack[-count:] = (tuple(stack[-count:]),)
+        return position
+
+    return step
+
+
+def _tuple(machine: Machine, position: int) -> int:
+    items = machine.pop_level()
+    machine.stack.append(tuple(items))
+    return position
 
 
 def _append(machine: Machine) -> None:
@@ -108,38 +166,49 @@ def _set_item(machine: Machine) -> None:
     machine.set_items(machine.top(dict), [key, value])
 
 
-def _set_items(machine: Machine) -> None:
+def _set_items(machine: Machine, position: int) -> int:
     items = machine.pop_level()
     machine.set_items(machine.top(dict), items)
+    return position
 
 
-def _dict(machine: Machine) -> None:
+def _dict(machine: Machine) -> dict[Any, Any]:
     items, made = machine.pop_level(), dict[Any, Any]()
     machine.set_items(made, items)
-    machine.push(made)
+    return made
 
 
-def _tuple_of(count: int) -> Callable[[Machine], None]:
-    def step(machine: Machine) -> None:
-        items = [machine.pop() for _ in range(count)]
-        machine.push(tuple(reversed(items)))
-
-    return step
+_remember_next = _doing(lambda m: m.remember(len(m.memo)))
+_recall_byte = _doing(lambda m: m.recall(m.take(1)[0]))
 
 
-def _reduce(machine: Machine) -> None:
-    arguments, function = machine.pop(), machine.pop()
-    machine.push(machine.call(function, arguments))
+def _memoize(machine: Machine, position: int) -> int:
+    if not machine.stack:
+        return _remember_next(machine, position)
+    machine.memo.append(machine.stack[-1])
+    return position
 
 
-def _new_object(machine: Machine) -> None:
-    arguments, function = machine.pop(), machine.pop()
-    machine.push(machine.make_new(function, arguments))
+def _recall(machine: Machine, position: int) -> int:
+    """Push what is stored under a number of one byte, or the result of the whole call that begins with it."""
+    try:
+        value = machine.memo[machine.data[position]]
+    except LookupError:
+        return _recall_byte(machine, position)
+    if type(value) is Global and isinstance(machine.memo, list) and not machine.table.trusted:
+        found = read_call(value, machine.data, position, machine.frame_end, machine.memo, machine.budget)
+        if found is not None:
+            value, end, opcodes = found
+            machine.opcodes += opcodes - 1
+            machine.stack.append(value)
+            return end
+    machine.stack.append(value)
+    return position + 1
 
 
 def _global(machine: Machine) -> None:
-    module = machine.text(machine.take_line(), "utf-8")
-    machine.push_global(module, machine.text(machine.take_line(), "utf-8"))
+    module = arguments.read_name_line(machine)
+    machine.push_global(module, arguments.read_name_line(machine))
 
 
 def _stack_global(machine: Machine) -> None:
@@ -147,77 +216,83 @@ def _stack_global(machine: Machine) -> None:
     machine.push_global(module, name)
 
 
-def _persistent(machine: Machine) -> None:
+def _reduce(machine: Machine, position: int) -> int:
+    values, function = machine.pop(), machine.pop()
+    machine.stack.append(machine.call(function, values))
+    return position
+
+
+def _new_object(machine: Machine) -> Any:
+    values, function = machine.pop(), machine.pop()
+    return machine.make_new(function, values)
+
+
+def _build(machine: Machine, position: int) -> int:
+    machine.build(machine.pop())
+    return position
+
+
+def _persistent(machine: Machine) -> Any:
     identity = machine.pop()
     if machine.table.persistent is None:
         raise Refusal("a persistent id")
-    machine.push(machine.table.persistent(identity))
+    return machine.table.persistent(identity)
 
 
-def _unsigned(machine: Machine, width: int) -> int:
-    return int.from_bytes(machine.take(width), "little")
-
-
-def _utf8(machine: Machine, width: int) -> str:
-    return machine.text(machine.take_counted(width), "utf-8", "surrogatepass")
-
-
-def _old_string(machine: Machine, width: int) -> str:
-    return machine.text(machine.take_counted(width), machine.encoding)
-
-
-STEPS: dict[int, Callable[[Machine], None]] = {
-    0x80: _protocol,
-    0x95: lambda m: m.enter_frame(_unsigned(m, 8)),
-    ord("("): Machine.mark,
-    ord("0"): _pop_top,
-    ord("1"): lambda m: m.pop_level().clear(),
-    ord("N"): lambda m: m.push(None),
-    0x88: lambda m: m.push(True),
-    0x89: lambda m: m.push(False),
-    ord("I"): lambda m: m.push(_int_line(m)),
-    ord("L"): lambda m: m.push(_integer(m.take_line().rstrip(b"L"))),
-    ord("J"): lambda m: m.push(struct.unpack("<i", m.take(4))[0]),
-    ord("K"): lambda m: m.push(m.take(1)[0]),
-    ord("M"): lambda m: m.push(_unsigned(m, 2)),
-    0x8A: lambda m: m.push(_long(m)),
-    ord("F"): lambda m: m.push(_float_line(m)),
-    ord("G"): lambda m: m.push(struct.unpack(">d", m.take(8))[0]),
-    ord("S"): lambda m: m.push(_quoted(m)),
-    ord("T"): lambda m: m.push(_old_string(m, 4)),
-    ord("U"): lambda m: m.push(_old_string(m, 1)),
-    ord("V"): lambda m: m.push(_unicode_line(m)),
-    ord("X"): lambda m: m.push(_utf8(m, 4)),
-    0x8C: lambda m: m.push(_utf8(m, 1)),
-    0x8D: lambda m: m.push(_utf8(m, 8)),
-    ord("B"): lambda m: m.push(m.take_counted(4)),
-    ord("C"): lambda m: m.push(m.take_counted(1)),
-    0x8E: lambda m: m.push(m.take_counted(8)),
-    0x96: lambda m: m.push(bytearray(m.take_counted(8))),
-    ord("]"): lambda m: m.push([]),
-    ord("}"): lambda m: m.push({}),
-    ord(")"): lambda m: m.push(()),
-    ord("l"): lambda m: m.push(m.pop_level()),
-    ord("d"): _dict,
-    ord("t"): lambda m: m.push(tuple(m.pop_level())),
+STEP_OF_OPCODE: dict[int, Step] = {
+    ord("."): _stop,
+    0x80: _doing(arguments.check_protocol),
+    0x95: _doing(lambda m: m.enter_frame(arguments.read_unsigned(m, 8))),
+    ord("("): _mark,
+    ord("0"): _doing(_pop_top),
+    ord("1"): _doing(lambda m: m.pop_level().clear()),
+    ord("N"): _constant(None),
+    0x88: _constant(True),
+    0x89: _constant(False),
+    ord("I"): _reading(arguments.read_int_line),
+    ord("L"): _reading(arguments.read_long_line),
+    ord("J"): _number(4, signed=True),
+    ord("K"): _byte,
+    ord("M"): _number(2, signed=False),
+    0x8A: _reading(arguments.read_long),
+    ord("F"): _reading(arguments.read_float_line),
+    ord("G"): _reading(arguments.read_float),
+    ord("S"): _reading(arguments.read_quoted_line),
+    ord("T"): _reading(lambda m: arguments.read_old_string(m, 4)),
+    ord("U"): _reading(lambda m: arguments.read_old_string(m, 1)),
+    ord("V"): _reading(arguments.read_unicode_line),
+    ord("X"): _text(4),
+    0x8C: _text(1),
+    0x8D: _text(8),
+    ord("B"): _bytes(4),
+    ord("C"): _bytes(1),
+    0x8E: _bytes(8),
+    0x96: _reading(lambda m: bytearray(m.take_counted(8))),
+    ord("]"): _empty(list),
+    ord("}"): _empty(dict),
+    ord(")"): _constant(()),
+    ord("l"): _reading(Machine.pop_level),
+    ord("d"): _reading(_dict),
+    ord("t"): _tuple,
     0x85: _tuple_of(1),
     0x86: _tuple_of(2),
     0x87: _tuple_of(3),
-    ord("a"): _append,
-    ord("e"): _appends,
-    ord("s"): _set_item,
+    ord("a"): _doing(_append),
+    ord("e"): _doing(_appends),
+    ord("s"): _doing(_set_item),
     ord("u"): _set_items,
-    ord("g"): lambda m: m.recall(_integer(m.take_line())),
-    ord("h"): lambda m: m.recall(m.take(1)[0]),
-    ord("j"): lambda m: m.recall(_unsigned(m, 4)),
-    ord("p"): lambda m: m.remember(_integer(m.take_line())),
-    ord("q"): lambda m: m.remember(m.take(1)[0]),
-    ord("r"): lambda m: m.remember(_unsigned(m, 4)),
-    0x94: lambda m: m.remember(len(m.memo)),
-    ord("c"): _global,
-    0x93: _stack_global,
+    ord("g"): _doing(lambda m: m.recall(arguments.read_integer_line(m))),
+    ord("h"): _recall,
+    ord("j"): _doing(lambda m: m.recall(arguments.read_unsigned(m, 4))),
+    ord("p"): _doing(lambda m: m.remember(arguments.read_integer_line(m))),
+    ord("q"): _doing(lambda m: m.remember(m.take(1)[0])),
+    ord("r"): _doing(lambda m: m.remember(arguments.read_unsigned(m, 4))),
+    0x94: _memoize,
+    ord("c"): _doing(_global),
+    0x93: _doing(_stack_global),
     ord("R"): _reduce,
-    0x81: _new_object,
-    ord("b"): lambda m: m.build(m.pop()),
-    ord("Q"): _persistent,
+    0x81: _reading(_new_object),
+    ord("b"): _build,
+    ord("Q"): _reading(_persistent),
 }
+STEPS = [STEP_OF_OPCODE.get(code, _unknown) for code in range(256)]

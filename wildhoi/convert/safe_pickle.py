@@ -1,25 +1,28 @@
 """Reading pickles of unknown origin: plain data and numpy arrays, never code."""
 
 from collections.abc import Callable, Mapping
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from wildhoi.convert.pickle_arrays import ACCEPTED, Budget, Name, Refusal, bytes_globals, numpy_globals
+from wildhoi.convert.pickle_arrays import ACCEPTED, BYTES_GLOBALS, NUMPY_GLOBALS, Budget, Name, Refusal
 from wildhoi.convert.pickle_machine import Machine, Table
-from wildhoi.convert.pickle_opcodes import run
-from wildhoi.convert.pickle_torch import torch_globals
+from wildhoi.convert.pickle_run import run
+from wildhoi.convert.pickle_torch import TORCH_GLOBALS
 from wildhoi.errors import InputError
 from wildhoi.files import read_bytes
 
 MAX_BYTES = 512 * 2**20
 MAX_DEPTH = 64
 MAX_EXPANDED = 100_000_000
-PLAIN = frozenset({str, bytes, int, float, bool, type(None), np.ndarray})
+PLAIN = frozenset(
+    {str, bytes, int, float, bool, type(None), np.ndarray, *(np.dtype(code).type for code in "?bhilqBHILQefdSU")}
+)
 CONTAINERS = frozenset({list, tuple, dict})
+PLAIN_GLOBALS = {**BYTES_GLOBALS, **NUMPY_GLOBALS}
+PLAIN_TABLE, TORCH_TABLE = Table(PLAIN_GLOBALS, {}), Table({**PLAIN_GLOBALS, **TORCH_GLOBALS}, {})
 NO_CLASSES: Mapping[Name, Callable[..., Any]] = MappingProxyType({})
 
 
@@ -78,8 +81,8 @@ def loads_pickle(
     if len(data) > max_bytes:
         raise InputError(f"{source}: pickle of {len(data)} bytes, at most {max_bytes} are read")
     budget = Budget(max_bytes)
-    callables = {**bytes_globals(budget), **numpy_globals(budget), **(torch_globals(budget) if torch_tensors else {})}
-    machine = Machine(data, Table(callables, extra), budget, encoding)
+    table = TORCH_TABLE if torch_tensors else PLAIN_TABLE
+    machine = Machine(data, Table(table.callables, extra) if extra else table, budget, encoding)
     try:
         value = run(machine)
         if machine.position < len(data):
@@ -97,37 +100,48 @@ def _check_tree(root: Any, max_depth: int, instances: frozenset[int]) -> None:
 
     Walks with its own stack, since the nesting is not yet known to be bounded.
     """
-    sizes: dict[int, int] = {}
-    heights: dict[int, int] = {}
+    extents: dict[int, tuple[int, int]] = {}
     open_nodes: set[int] = set()
-    pending: list[tuple[Any, bool]] = [(root, False)]
+    pending: list[tuple[Any, list[Any] | None]] = [(root, None)]
     while pending:
-        node, done = pending.pop()
-        if done:
-            children = [child for child in _children(node) if type(child) in CONTAINERS]
-            open_nodes.discard(id(node))
-            heights[id(node)] = 1 + max((heights[id(child)] for child in children), default=0)
-            sizes[id(node)] = 1 + len(node) + sum(sizes[id(child)] for child in children)
-            _check_bounds(heights[id(node)], sizes[id(node)], max_depth)
-        elif type(node) not in CONTAINERS:
-            _check_leaf(node, instances)
-        elif id(node) in open_nodes:
-            raise Refusal("a structure that contains itself")
-        elif id(node) not in heights:
-            open_nodes.add(id(node))
-            pending.append((node, True))
-            pending.extend((child, False) for child in _children(node))
+        node, parts = pending.pop()
+        if parts is None:
+            if type(node) not in CONTAINERS:
+                _check_leaf(node, instances)
+                continue
+            if id(node) in open_nodes:
+                raise Refusal("a structure that contains itself")
+            if id(node) in extents:
+                continue
+            parts = _parts_to_check(node)
+            if parts:
+                open_nodes.add(id(node))
+                pending.append((node, parts))
+                pending.extend([(part, None) for part in parts])
+                continue
+        open_nodes.discard(id(node))
+        extents[id(node)] = _extent(node, [extents[id(part)] for part in parts if type(part) in CONTAINERS], max_depth)
 
 
-def _children(node: Any) -> Any:
-    return chain(node.keys(), node.values()) if type(node) is dict else iter(node)
+def _parts_to_check(node: Any) -> list[Any]:
+    """The children of a container but for the leaves that are plain at a glance."""
+    children = [*node.keys(), *node.values()] if type(node) is dict else node
+    if PLAIN.issuperset(map(type, children)):
+        return []
+    return [child for child in children if type(child) not in PLAIN]
 
 
-def _check_bounds(height: int, size: int, max_depth: int) -> None:
+def _extent(node: Any, parts: list[tuple[int, int]], max_depth: int) -> tuple[int, int]:
+    """Height and expanded size of a container whose parts have these; raises Refusal where they are too large."""
+    height, size = 1, 1 + len(node)
+    if parts:
+        height += max(part[0] for part in parts)
+        size += sum(part[1] for part in parts)
     if height > max_depth:
         raise Refusal(f"containers nested more than {max_depth} deep")
     if size > MAX_EXPANDED:
         raise Refusal("shared parts that expand without bound")
+    return height, size
 
 
 def _check_leaf(leaf: Any, instances: frozenset[int]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from wildhoi.convert.behave_release.calibration import Kinect
-from wildhoi.convert.behave_release.templates import read_template
+from wildhoi.convert.behave_release.templates import read_scan
 from wildhoi.geometry import project, rotvec_to_matrix
 from wildhoi.schema import ObjectPose
 
@@ -119,7 +119,7 @@ def solve_pose(found: Correspondences, kinect: Kinect) -> ObjectPose | None:
 
 @lru_cache(maxsize=32)
 def _template(path: Path) -> tuple[Float[np.ndarray, "v 3"], np.ndarray]:
-    template = read_template(path)
+    template = read_scan(path)
     return template.vertices.astype(np.float64), template.faces
 
 

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from wildhoi.convert.behave_release.facts import load_facts
-from wildhoi.convert.wildhoi_templates import TemplateReport
+from wildhoi.convert.template_report import TemplateReport, write_info
 from wildhoi.errors import MissingAssetError
 from wildhoi.files import write_text
 from wildhoi.meshes import read_mesh, read_vertex_groups, write_ply
 from wildhoi.objects import BehaveFacts, Category
-from wildhoi.templates import Template
+from wildhoi.templates import read_template
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ def find_scan(raw: Path, name: str, facts: BehaveFacts) -> Path:
     return path
 
 
-def read_template(path: Path) -> ScanTemplate:
+def read_scan(path: Path) -> ScanTemplate:
     """Read a simplified mesh and move it.
 
     Raises:
@@ -61,10 +61,9 @@ def convert_scan(raw: Path, category: Category, facts: BehaveFacts, out: Path) -
         MissingAssetError: there is no mesh.
     """
     path = find_scan(raw, category.name, facts)
-    scan = read_template(path)
+    scan = read_scan(path)
     write_ply(out / category.meshes[0], scan.vertices, scan.faces)
     report = TemplateReport([len(scan.vertices)], [len(scan.faces)])
-    report.mean_offset = round(float(np.linalg.norm(scan.mean)), 6)
     if path.name != facts.template:
         report.notes.append(f"made from {path.name}, scores are defined on {facts.template}")
     if len(scan.vertices) != facts.template_vertices:
@@ -75,7 +74,7 @@ def convert_scan(raw: Path, category: Category, facts: BehaveFacts, out: Path) -
         write_text(out / "keypoints.json", json.dumps(keypoints) + "\n")
     if keypoints and len(keypoints) != facts.keypoints:
         report.notes.append(f"has {len(keypoints)} keypoints, the published one {facts.keypoints}")
-    _write_info(out, category, scan, report)
+    write_info(out, read_template(out), report, mean=[float(value) for value in scan.mean])
     return report
 
 
@@ -84,16 +83,3 @@ def _keypoints(raw: Path, name: str, n_vertices: int) -> dict[str, list[int]]:
     places = [raw / pattern.format(name=name) for pattern in load_facts()["templates"]["keypoints"]]
     path = next((place for place in places if place.is_file()), None)
     return read_vertex_groups(path, n_vertices) if path is not None else {}
-
-
-def _write_info(out: Path, category: Category, scan: ScanTemplate, report: TemplateReport) -> None:
-    report.extents = [round(float(size), 4) for size in np.ptp(scan.vertices, axis=0)]
-    template = Template(category, scan.vertices, scan.faces, (len(scan.vertices),), {}, {}, "")
-    info = {
-        "extents": report.extents,
-        "diameter": round(template.diameter, 6),
-        "vertices": len(scan.vertices),
-        "faces": len(scan.faces),
-        "mean": [float(value) for value in scan.mean],
-    }
-    write_text(out / "info.json", json.dumps(info) + "\n")

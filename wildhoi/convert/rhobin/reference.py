@@ -16,7 +16,7 @@ from wildhoi.convert.pipeline import Conversion, run_conversion
 from wildhoi.convert.rhobin.entries import Entry, image_camera, read_entry
 from wildhoi.convert.rhobin.templates import write_template
 from wildhoi.convert.safe_pickle import load_pickle
-from wildhoi.convert.wildhoi_templates import TemplateReport
+from wildhoi.convert.template_report import TemplateReport
 from wildhoi.dataset import write_annotations
 from wildhoi.errors import InputError
 from wildhoi.files import sha256_file

@@ -9,16 +9,15 @@ from jaxtyping import Float, Int
 
 from wildhoi.convert.pickle_arrays import clip
 from wildhoi.convert.rhobin.entries import as_numbers, rotation_defect
-from wildhoi.convert.wildhoi_templates import TemplateReport
+from wildhoi.convert.template_report import TemplateReport, write_info
 from wildhoi.errors import InputError
 from wildhoi.files import write_text
 from wildhoi.meshes import MAX_COORDINATE, write_ply
 from wildhoi.objects import Category
 from wildhoi.ply import MAX_ELEMENTS
-from wildhoi.templates import load_template
+from wildhoi.templates import read_template
 
 SYMMETRIES = "symmetries.json"
-MAX_EXTREME_POINTS = 10_000  # the diameter takes the distances of all pairs of them: 400 MB
 
 
 def write_template(raw: Any, category: Category, folder: Path) -> TemplateReport:
@@ -38,16 +37,9 @@ def write_template(raw: Any, category: Category, folder: Path) -> TemplateReport
     faces = _faces(raw.get("faces"), len(vertices))
     symmetries = [_symmetry(number, entry) for number, entry in enumerate(_list(raw.get("symmetries", [])))]
     write_ply(folder / category.meshes[0], vertices.astype(np.float32), faces)
-    template = load_template(folder)
-    if len(template.extreme_points) > MAX_EXTREME_POINTS:
-        found = f"{len(template.extreme_points)} vertices on its convex hull, or no volume"
-        raise InputError(f"has {found}; want a simplified mesh, at most {MAX_EXTREME_POINTS} there")
+    template = read_template(folder)
     report = TemplateReport([len(template.vertices)], [len(template.faces)])
-    report.extents = [round(float(size), 4) for size in np.ptp(template.vertices, axis=0)]
-    report.mean_offset = round(float(np.linalg.norm(template.vertices.mean(axis=0))), 6)
-    info = {"extents": report.extents, "diameter": round(template.diameter, 6)}
-    info |= {"vertices": len(template.vertices), "faces": len(template.faces)}
-    write_text(folder / "info.json", json.dumps(info) + "\n")
+    write_info(folder, template, report)
     write_text(folder / SYMMETRIES, json.dumps(symmetries) + "\n")
     return report
 

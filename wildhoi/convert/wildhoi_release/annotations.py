@@ -7,8 +7,8 @@ from typing import Any
 
 from wildhoi.convert.conversion_report import ObjectReport
 from wildhoi.convert.safe_pickle import load_pickle
-from wildhoi.convert.wildhoi_records import ANGLE, FIELDS, IGNORED, Record, read_record
-from wildhoi.convert.wildhoi_templates import convert_template
+from wildhoi.convert.wildhoi_release.records import ANGLE, FIELDS, IGNORED, Record, read_record
+from wildhoi.convert.wildhoi_release.templates import convert_template
 from wildhoi.dataset.annotations import write_annotations
 from wildhoi.errors import InputError
 from wildhoi.objects import Category

@@ -11,8 +11,8 @@ from wildhoi.convert.pipeline import Conversion
 from wildhoi.convert.wildhoi_release.annotations import annotated_ids, convert_truth
 from wildhoi.convert.wildhoi_release.published import compare
 from wildhoi.convert.wildhoi_release.samples import FRAMES_PER_SECOND, VideoSpec, read_video
+from wildhoi.convert.wildhoi_release.templates import require_release
 from wildhoi.convert.wildhoi_release.tracks import SAFE_ID
-from wildhoi.convert.wildhoi_templates import require_release
 from wildhoi.dataset.folder import SPLITS
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import read_json

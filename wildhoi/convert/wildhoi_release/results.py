@@ -5,7 +5,7 @@ from typing import Any
 
 from wildhoi.convert.pickle_arrays import clip
 from wildhoi.convert.safe_pickle import load_pickle
-from wildhoi.convert.wildhoi_records import FIELDS, IGNORED, Record, read_record
+from wildhoi.convert.wildhoi_release.records import FIELDS, IGNORED, Record, read_record
 from wildhoi.errors import InputError
 from wildhoi.schema import Failure, Reconstruction
 from wildhoi.submission.defects import Defect, DefectError, errors, warnings

@@ -1,34 +1,21 @@
 """The templates of the WildHOI release in the form of a data folder: meshes, keypoints in use, contact parts."""
 
 import json
-from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from wildhoi.convert.template_report import TemplateReport, write_info
 from wildhoi.errors import InputError
 from wildhoi.files import write_text
 from wildhoi.meshes import Mesh, read_mesh, read_vertex_groups, write_ply
 from wildhoi.objects import Category, Release
+from wildhoi.templates import read_template
 
 EXTENT_TOLERANCE = 0.01
 CENTRE_TOLERANCE = 0.01
-
-
-@dataclass
-class TemplateReport:
-    """What was found of a template: numbers in metres, and notes on what does not fit the table."""
-
-    vertices: list[int] = field(default_factory=list)
-    faces: list[int] = field(default_factory=list)
-    extents: list[float] = field(default_factory=list)
-    expected_extents: list[float] = field(default_factory=list)
-    mean_offset: float = 0.0
-    keypoints: int = 0
-    contact_parts: int = 0
-    notes: list[str] = field(default_factory=list)
 
 
 def convert_template(category: Category, data: Path, out: Path) -> TemplateReport:
@@ -42,13 +29,15 @@ def convert_template(category: Category, data: Path, out: Path) -> TemplateRepor
     meshes = [read_mesh(data / "objects" / name) for name in release.meshes]
     for name, mesh in zip(category.meshes, meshes, strict=True):
         write_ply(out / name, mesh.vertices.astype(np.float32), mesh.faces)
-    _check_geometry(meshes, len(release.meshes) == 1, report)
+    report.vertices, report.faces = [len(mesh.vertices) for mesh in meshes], [len(mesh.faces) for mesh in meshes]
     keypoints = _keypoints(release, meshes, data / "objects", report)
     _write_groups(out / "keypoints.json", keypoints)
     contact = _contact(release, meshes, data / "contact", report)
     if contact:
         _write_groups(out / "contact.json", contact)
     report.keypoints, report.contact_parts = len(keypoints), len(contact)
+    write_info(out, read_template(out), report)
+    _check_geometry(len(release.meshes) == 1, report)
     return report
 
 
@@ -63,15 +52,10 @@ def require_release(category: Category) -> Release:
     return category.wildhoi
 
 
-def _check_geometry(meshes: list[Mesh], centred: bool, report: TemplateReport) -> None:
+def _check_geometry(centred: bool, report: TemplateReport) -> None:
     """Note where size or centre differ from what the release is known to hold; nothing is changed."""
-    vertices = np.concatenate([mesh.vertices for mesh in meshes])
-    report.vertices, report.faces = [len(m.vertices) for m in meshes], [len(m.faces) for m in meshes]
-    extents = np.ptp(vertices, axis=0)
-    report.extents = [round(float(size), 4) for size in extents]
-    report.mean_offset = round(float(np.linalg.norm(vertices.mean(axis=0))), 6)
     expected = np.array(report.expected_extents)
-    if (np.abs(extents - expected) > EXTENT_TOLERANCE * expected).any():
+    if (np.abs(np.array(report.extents) - expected) > EXTENT_TOLERANCE * expected).any():
         report.notes.append(f"extents {report.extents} m differ from {report.expected_extents} by more than 1 %")
     # Parts that turn against each other are modelled about a common point that need not be the mean
     if centred and report.mean_offset > CENTRE_TOLERANCE:
