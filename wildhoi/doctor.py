@@ -10,7 +10,7 @@ from wildhoi import __version__
 from wildhoi.errors import WildhoiError
 from wildhoi.schema import BodyKind
 
-PACKAGES = ("torch", "numpy", "scipy", "pyarrow", "smplx", "pykdtree", "libigl")
+PACKAGES = ("torch", "numpy", "scipy", "pyarrow", "smplx", "pykdtree", "libigl", "datasets", "huggingface_hub")
 BODIES: tuple[tuple[BodyKind, str], ...] = (
     ("open", "neutral"),
     ("smplx", "neutral"),

@@ -120,7 +120,7 @@ def convert(
     from wildhoi.files import require_writable
 
     require_writable(out)
-    options = Options(data, names(objects) or None, names(splits), only, fps, fits, keyframes, init, part)
+    options = Options(data, names(objects) or None, tuple(names(splits)), only, fps, fits, keyframes, init, part)
     with Progress() as progress:
         report = run_conversion(plan(release, raw, options), out, workers=workers, strict=strict, progress=progress)
     if as_json:

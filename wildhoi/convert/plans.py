@@ -1,7 +1,7 @@
 """The plan of every raw release by its name, each from the options that concern it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from wildhoi.convert.behave_release import plan_behave
@@ -9,11 +9,12 @@ from wildhoi.convert.pipeline import Conversion
 from wildhoi.convert.rhobin import plan_reference
 from wildhoi.convert.wildhoi_release import plan_wildhoi
 from wildhoi.dataset.folder import SPLITS
+from wildhoi.errors import InputError
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a user may choose; every release looks at its own."""
+    """What a user may choose; the names are those of the options at the command line."""
 
     data: Path | None = None
     objects: Sequence[str] | None = None
@@ -24,6 +25,10 @@ class Options:
     keyframes: Path | None = None
     init: Path | None = None
     dataset: str = "behave"
+
+    def chosen(self) -> set[str]:
+        """The options that are not as they are by default."""
+        return {field.name for field in fields(self) if getattr(self, field.name) != field.default}
 
 
 def _wildhoi(raw: Path, o: Options) -> Conversion:
@@ -39,13 +44,31 @@ def _rhobin(raw: Path, o: Options) -> Conversion:
     return plan_reference(raw, dataset=o.dataset)
 
 
-PLANS: Mapping[str, Callable[[Path, Options], Conversion]] = {
-    "wildhoi": _wildhoi,
-    "behave": _behave,
-    "rhobin": _rhobin,
+@dataclass(frozen=True)
+class Release:
+    """A raw release: what plans its conversion, and the options that concern it."""
+
+    plan: Callable[[Path, Options], Conversion]
+    options: frozenset[str]
+
+
+RELEASES: Mapping[str, Release] = {
+    "wildhoi": Release(_wildhoi, frozenset({"data", "objects", "splits", "only", "fps"})),
+    "behave": Release(_behave, frozenset({"objects", "splits", "fits", "keyframes", "init"})),
+    "rhobin": Release(_rhobin, frozenset({"dataset"})),
 }
 
 
 def plan(release: str, raw: Path, options: Options) -> Conversion:
-    """Plan the conversion of a raw release; raises as its own plan does."""
-    return PLANS[release](raw, options)
+    """Plan the conversion of a raw release.
+
+    Raises:
+        InputError: an option does not concern this release; else as the release's own plan raises.
+        MissingAssetError: likewise.
+    """
+    chosen = RELEASES[release]
+    strange = sorted(options.chosen() - chosen.options)
+    if strange:
+        flags, known = (", ".join(f"--{name}" for name in names) for names in (strange, sorted(chosen.options)))
+        raise InputError(f"{flags}: not for {release}, whose conversion takes {known}; leave it out")
+    return chosen.plan(raw, options)
