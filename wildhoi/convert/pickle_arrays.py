@@ -24,6 +24,10 @@ class Refusal(Exception):
     """What was found in a pickle that is not accepted; becomes an InputError with file and place."""
 
 
+class Forbidden(Refusal):
+    """The name of something that a pickle wants to have called; becomes an UnsafeError."""
+
+
 # What checks of a hostile argument can raise before they refuse it: an array compared with a number, and the like
 MISFITS = (TypeError, ValueError, OverflowError, AttributeError, LookupError)
 

@@ -11,6 +11,7 @@ from wildhoi.convert.pickle_arrays import (
     MISFITS,
     Budget,
     Dtype,
+    Forbidden,
     Global,
     Handler,
     Name,
@@ -164,7 +165,7 @@ class Machine:
             raise Refusal("a global whose name is not text")
         known = (module, name) in self.table.callables or (module, name) in self.table.trusted
         if not known and not (self.table.trusted and (module, name) in (*RECONSTRUCTORS, *OBJECTS)):
-            raise Refusal(f"the forbidden global {clip(f'{module}.{name}')}")
+            raise Forbidden(f"the forbidden global {clip(f'{module}.{name}')}")
         self.stack.append(mention(module, name))
 
     def call(self, function: Any, arguments: Any) -> Any:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from wildhoi.convert.pickle_arrays import ACCEPTED, BYTES_GLOBALS, NUMPY_GLOBALS, Budget, Name, Refusal
+from wildhoi.convert.pickle_arrays import ACCEPTED, BYTES_GLOBALS, NUMPY_GLOBALS, Budget, Forbidden, Name, Refusal
 from wildhoi.convert.pickle_machine import Machine, Table
 from wildhoi.convert.pickle_run import run
 from wildhoi.convert.pickle_torch import TORCH_GLOBALS
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, UnsafeError
 from wildhoi.files import read_bytes
 
 MAX_BYTES = 512 * 2**20
@@ -50,6 +50,7 @@ def load_pickle(
         lists, tuples, dicts, strings, bytes, numbers, numpy arrays and numpy scalars.
 
     Raises:
+        UnsafeError: the file names something to be executed.
         InputError: the file is unreadable, damaged, or holds anything else; names file, place and finding.
     """
     return loads_pickle(
@@ -91,7 +92,7 @@ def loads_pickle(
     except Refusal as refusal:
         place = f"byte {machine.position}{machine.where()}"
         message = f"{source}: the pickle holds {refusal} ({place}); {ACCEPTED}; nothing was run"
-        raise InputError(message) from None
+        raise (UnsafeError if isinstance(refusal, Forbidden) else InputError)(message) from None
     return value
 
 
