@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wildhoi import columns
-from wildhoi.dataset.folder import DataFolder, find_local
+from wildhoi.dataset.folder import DataFolder, fetch_files, find_local
 from wildhoi.errors import InputError
 from wildhoi.geometry import nearest_rotation, orthonormality_error
 from wildhoi.objects import find_category
@@ -66,21 +66,13 @@ def load_annotations(
     if folder is not None:
         source, files = str(folder.path), folder.files(kind, split, objects)
     else:
-        source, files = _fetch(str(data), [f"{kind}/{name}/{split}-*.parquet" for name in objects or ("*",)], revision)
+        patterns = [f"{kind}/{name}/{split}-*.parquet" for name in (objects or ("*",))]
+        source, files = fetch_files(str(data), patterns, revision)
     found = sorted((a for path in files for a in _read_of(path, path.parent.name)), key=lambda a: a.image_id)
     twice = [a.image_id for a, b in pairwise(found) if a.image_id == b.image_id]
     if twice:
         raise InputError(f"{source}: image_id {twice[0]!r} is annotated twice in split {split} ({len(twice)} such)")
     return found
-
-
-def _fetch(name: str, patterns: Sequence[str], revision: str | None) -> tuple[str, list[Path]]:
-    from wildhoi import hub
-
-    source, files = hub.fetch(name, patterns, revision)
-    if not files:
-        raise InputError(f"{source}: has none of {', '.join(patterns)}")
-    return source, files
 
 
 def _read_of(path: Path, name: str) -> list[Annotation]:

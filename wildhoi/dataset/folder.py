@@ -156,6 +156,21 @@ def find_local(name: str | Path, revision: str | None = None) -> DataFolder | No
         return None
 
 
+def fetch_files(name: str, patterns: Sequence[str], revision: str | None) -> tuple[str, list[Path]]:
+    """Files of a data set of the Hub, by patterns of their paths, and what they are of; fetched once.
+
+    Raises:
+        InputError: there are none.
+        MissingAssetError, RunError: as `hub.resolve` does.
+    """
+    from wildhoi import hub
+
+    source, files = hub.fetch(name, patterns, revision)
+    if not files:
+        raise InputError(f"{source}: has none of {', '.join(patterns)}")
+    return source, files
+
+
 def open_folder(path: Path) -> DataFolder:
     """Read what a data folder says of itself.
 

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Shaped
 
-from wildhoi.dataset.folder import SPLITS, DataFolder, find_local
+from wildhoi.dataset.folder import SPLITS, DataFolder, fetch_files, find_local
 from wildhoi.dataset.samples import FLOATS, INTEGERS, TEXTS
 from wildhoi.dataset.stored import check_schema, read_sample
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, RunError
 from wildhoi.schema import Sample
 
 ROWS_AT_ONCE = 500  # while the library copies files to its cache; small batches cost it much overhead
@@ -147,14 +147,17 @@ def load_samples(
     Raises:
         InputError: the split or an object is not there, or a file is no file of samples.
         MissingAssetError: the data set is neither at hand nor on the Hub, or needs a permission.
+        RunError: the Hub cannot be reached.
     """
     if split not in SPLITS:
         raise InputError(f"split {split!r}: want one of {', '.join(SPLITS)}")
     folder = find_local(name, revision)
     if folder is not None:
-        files = folder.files(_kind(mini), split, objects)
-        return _open_files(str(folder.path), files, split, streaming)
-    return _open_hub(str(name), _patterns(split, objects, mini), split, streaming, revision)
+        return _open_files(str(folder.path), folder.files(_kind(mini), split, objects), split, streaming)
+    patterns = [f"{_kind(mini)}/{name}/{split}-*.parquet" for name in (objects or ("*",))]
+    if streaming:
+        return _stream_hub(str(name), patterns, split, revision)
+    return _open_files(*fetch_files(str(name), patterns, revision), split, streaming)
 
 
 def find_sample(folder: DataFolder, image_id: str, split: str = "test") -> Sample | None:
@@ -190,44 +193,37 @@ def _open_files(source: str, files: Sequence[Path], split: str, streaming: bool)
     options = {} if streaming else {"batch_size": ROWS_AT_ONCE}
     try:
         table = datasets.load_dataset("parquet", data_files=names, split=split, streaming=streaming, **options)
-        return _wrap(source, table)
+        return _stream(source, table) if streaming else Samples(source, table)
     except datasets.exceptions.DatasetGenerationError as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise InputError(f"{source}: its samples cannot be read ({reason}); `wildhoi data verify` says where") from None
-
-
-def _patterns(split: str, objects: Sequence[str] | None, mini: bool) -> list[str]:
-    return [f"{_kind(mini)}/{name}/{split}-*.parquet" for name in (objects or ("*",))]
 
 
 def _kind(mini: bool) -> str:
     return "mini/samples" if mini else "samples"
 
 
-def _open_hub(
-    name: str, patterns: list[str], split: str, streaming: bool, revision: str | None
-) -> Samples | SampleStream:
+def _stream_hub(name: str, patterns: list[str], split: str, revision: str | None) -> SampleStream:
+    """The samples of the Hub in turn, without a copy on disk."""
     import datasets
 
     from wildhoi import hub
 
     repository, commit = hub.resolve(name, revision)
     source = f"{repository} at {commit[:12]}"
+    files = {split: patterns}
     try:
-        table = datasets.load_dataset(
-            repository, data_files={split: patterns}, split=split, streaming=streaming, revision=commit
-        )
-    except (FileNotFoundError, datasets.exceptions.DataFilesNotFoundError):
+        table = datasets.load_dataset(repository, data_files=files, split=split, streaming=True, revision=commit)
+    except (FileNotFoundError, datasets.exceptions.DatasetNotFoundError):
         raise InputError(f"{source}: has none of {', '.join(patterns)}") from None
+    except OSError as error:
+        hint = "check the connection; without streaming=True, what was fetched before is read offline"
+        raise RunError(f"{source}: cannot be streamed ({' '.join(str(error).split())[:200]}); {hint}") from None
     check_schema(source, table.features.arrow_schema)
-    return _wrap(source, table)
+    return _stream(source, table)
 
 
-def _wrap(source: str, table: Any) -> Samples | SampleStream:
-    import datasets
-
-    if isinstance(table, datasets.Dataset):
-        return Samples(source, table)
+def _stream(source: str, table: Any) -> SampleStream:
     if "torch" in sys.modules:  # so that a DataLoader reads it in turn instead of asking for rows
         sys.modules["torch"].utils.data.IterableDataset.register(SampleStream)
     return SampleStream(source, table)

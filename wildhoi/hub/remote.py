@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from logging import ERROR
@@ -82,7 +82,7 @@ def _remembered(hub: "HfApi", asked: Asked, *, offline: bool) -> str:
 
 
 def fetch(name: str, patterns: Sequence[str], revision: str | None = None) -> tuple[str, list[Path]]:
-    """Fetch small files of a data set into the library's cache.
+    """Fetch files of a data set into the library's cache, with its progress bars; those that are there are kept.
 
     Args:
         name: a data set or a repository.
@@ -99,7 +99,7 @@ def fetch(name: str, patterns: Sequence[str], revision: str | None = None) -> tu
 
     asked = Asked(name, repository(name), revision)
     commit = pin(asked)
-    with explained(asked):
+    with explained(asked, quiet=False):
         folder = snapshot_download(
             asked.repository,
             repo_type=KIND,
@@ -136,12 +136,12 @@ def list_tags(asked: Asked) -> dict[str, str]:
 
 
 @contextmanager
-def explained(asked: Asked) -> Iterator[None]:
+def explained(asked: Asked, *, quiet: bool = True) -> Iterator[None]:
     """Turn what the Hub, the line or the disk answers inside the block into one message that says the way out."""
     from huggingface_hub.errors import RevisionResolutionError
 
     try:
-        with _quiet():
+        with _quiet() if quiet else nullcontext():
             yield
     except (line_error(), OSError, ValueError, RuntimeError, RevisionResolutionError) as error:
         raise explain(error, asked) from error
