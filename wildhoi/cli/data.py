@@ -30,6 +30,7 @@ def list_data(as_json: Json = False) -> None:
     from rich.table import Table
 
     table = Table("data set", "", "what", "where", box=None, pad_edge=False)
+    table.columns[-1].overflow = "fold"  # a path is of use only as a whole
     for entry in found:
         mark = "[green]here[/]" if entry.path else "[red]broken[/]" if entry.problem else "[yellow]--[/]"
         where = f"{entry.path} @ {entry.revision}" if entry.path else entry.problem or "not here"

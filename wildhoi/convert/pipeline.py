@@ -75,7 +75,7 @@ def run_conversion(
         InputError: `out` holds something else, or a file is invalid in a way that stops a conversion.
         DefectError: `strict`, and something is irregular; carries all of the first part that is.
     """
-    work, fresh = out / WORK, not out.exists()
+    work, fresh = out / WORK, not out.is_dir() or not any(out.iterdir())
     settings = _settings(conversion, strict)
     _claim(out, work, settings)
     try:
@@ -129,6 +129,7 @@ def _settings(conversion: Conversion, strict: bool) -> str:
 def _claim(out: Path, work: Path, settings: str) -> None:
     """Refuse a folder that holds anything but an unfinished run of this conversion."""
     if (out / IDENTITY).exists():
+        shutil.rmtree(work, ignore_errors=True)  # of a run that was cut off right after its end
         raise InputError(f"{out}: is a finished data folder; choose another folder, or remove it")
     if work.is_dir():
         begun = read_json(work / SETTINGS)

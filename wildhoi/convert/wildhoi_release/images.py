@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from wildhoi.convert.frames import Box, BoxedMask
 from wildhoi.convert.safe_pickle import load_pickle
-from wildhoi.dataset.pictures import MAX_BYTES, decode_picture
+from wildhoi.dataset.pictures import MAX_BYTES, MAX_SIDE, decode_picture
 from wildhoi.errors import InputError, UnsafeError
 from wildhoi.files import read_bytes
 
@@ -29,20 +29,22 @@ def read_frame(root: Path, video: str, frame: str) -> tuple[UInt8[np.ndarray, "h
         return None, "cannot be decoded"
 
 
-def read_masks(root: Path, video: str, hoi: str, frame: str) -> tuple[dict[str, BoxedMask | None], dict[str, str]]:
-    """The visible pixels of person (`human`) and `object`; and why one is not there."""
+def read_masks(
+    root: Path, video: str, hoi: str, frame: str, size: tuple[int, int] | None
+) -> tuple[dict[str, BoxedMask | None], dict[str, str]]:
+    """The visible pixels of person (`human`) and `object`, inside a frame of this size; and why one is not there."""
     content, why = _load(root / "hoi_mask" / video / hoi / f"{frame}.pkl")
     masks: dict[str, BoxedMask | None] = {}
     reasons: dict[str, str] = {}
     for name in ("human", "object"):
         entry = content.get(name) if isinstance(content, dict) else None
-        masks[name], reason = (None, why or DAMAGED) if not isinstance(entry, dict) else _unpack(entry)
+        masks[name], reason = (None, why or DAMAGED) if not isinstance(entry, dict) else _unpack(entry, size)
         if reason:
             reasons[name] = reason
     return masks, reasons
 
 
-def _unpack(entry: dict[str, Any]) -> tuple[BoxedMask | None, str]:
+def _unpack(entry: dict[str, Any], frame_size: tuple[int, int] | None) -> tuple[BoxedMask | None, str]:
     """A mask of its packed bits (row-major) and its box of first and last pixels."""
     packed, box, shape = (entry.get(key) for key in ("mask", "mask_box", "mask_shape"))
     if packed is None:
@@ -56,6 +58,9 @@ def _unpack(entry: dict[str, Any]) -> tuple[BoxedMask | None, str]:
         return None, DAMAGED
     if len(packed) != (height * width + 7) // 8:
         return None, DAMAGED
+    limits = frame_size or (MAX_SIDE, MAX_SIDE)
+    if min(x, y) < 0 or right >= limits[0] or bottom >= limits[1]:
+        return None, "outside the frame"
     mask: Bool[np.ndarray, "h w"] = np.unpackbits(packed, count=height * width).reshape(height, width).astype(bool)
     return BoxedMask(mask, (x, y, width, height)), ""
 
@@ -78,13 +83,13 @@ def read_correspondences(
     if content is None:
         return None, why
     points = content.get("coor") if isinstance(content, dict) else None
-    corner = _integers([content.get("l"), content.get("u")], 2) if isinstance(content, dict) else None
-    if not isinstance(points, np.ndarray) or points.ndim != 3 or points.shape[2] != 3 or corner is None:
+    box = _integers([content.get(key) for key in "luwh"], 4) if isinstance(content, dict) else None
+    if not isinstance(points, np.ndarray) or points.ndim != 3 or points.shape[2] != 3 or box is None:
         return None, DAMAGED
     if points.dtype.kind != "f" or points.size == 0 or not np.isfinite(points).all():
         return None, DAMAGED
-    height, width = points.shape[:2]
-    return (points, (corner[0], corner[1], width, height)), ""
+    x, y, width, height = box
+    return ((points, (x, y, width, height)), "") if points.shape[:2] == (height, width) else (None, DAMAGED)
 
 
 def read_occlusion(

@@ -59,7 +59,8 @@ def plan_wildhoi(
     split, notes = _read_split(raw / SPLIT_FILE)
     parts = [part for category in categories for part in _parts(raw, data, category, split, splits, fps, notes)]
     names = [category.name for category in categories]
-    settings = {"objects": names, "splits": sorted(splits), "fps": fps, "pictures": pictures}
+    where = {"raw": str(raw.resolve()), "data": str(data.resolve())}
+    settings = {**where, "objects": names, "splits": sorted(splits), "fps": fps, "pictures": pictures}
 
     def prepare(out: Path) -> Mapping[str, ObjectReport]:
         return convert_truth(categories, data, split, out)
@@ -117,13 +118,18 @@ def _parts(
     listed = split.get(category.name, {})
     make = partial(VideoSpec, raw / category.name, category.name, n_keypoints=len(category.keypoints))
     parts: list[Part] = []
+    annotated = annotated_ids(data, category.name)
     if "train" in splits:
-        for video in sorted(set(listed.get("train_videos", []))):
+        trained = set(listed.get("train_videos", []))
+        scored = trained & ({*listed.get("test_videos", [])} | {i.split("_")[0] for i in annotated})
+        if scored:
+            notes.append(f"{category.name}: not trained on, because test videos too: {', '.join(sorted(scored))}")
+        for video in sorted(trained - scored):
             spec = make(video, step=FRAMES_PER_SECOND // fps)
             parts.append(Part("samples", category.name, "train", f"{video}.parquet", read_video, spec))
     if "test" in splits:
         images: dict[str, list[str]] = {}
-        for image_id in annotated_ids(data, category.name):
+        for image_id in annotated:
             images.setdefault(image_id.split("_")[0], []).append(image_id)
         for video, ids in sorted(images.items()):
             spec = make(video, images=tuple(ids))

@@ -1,18 +1,26 @@
 """The inputs of the WildHOI release: one sample for each frame of an instance that is wanted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from wildhoi.convert.frames import cut, interaction_box
 from wildhoi.convert.parts import Log
-from wildhoi.convert.wildhoi_release.images import ABSENT, read_correspondences, read_frame, read_masks, read_occlusion
+from wildhoi.convert.wildhoi_release.fields import (
+    Place,
+    body,
+    keypoints,
+    maps,
+    masks,
+    object_pose,
+    projections,
+    read_picture,
+)
 from wildhoi.convert.wildhoi_release.tracks import (
     BODY,
+    FILES,
     KEYPOINTS,
     POSE,
     PROJECTED,
@@ -21,25 +29,14 @@ from wildhoi.convert.wildhoi_release.tracks import (
     Record,
     Track,
     finite_numbers,
-    numbers,
     read_track,
     read_tracking,
 )
 from wildhoi.errors import InputError, UnsafeError
-from wildhoi.schema import Camera, Human, ObjectPose, Sample
+from wildhoi.schema import Sample
 
 FRAMES_PER_SECOND = 30  # of the videos, as the release counts
-BODY_FIELDS = {
-    "betas": (10,),
-    "body_pose": (21, 3),
-    "left_hand_pose": (15, 3),
-    "right_hand_pose": (15, 3),
-    "cam_R": (3, 3),
-    "cam_T": (3,),
-    "focal": (2,),
-    "princpt": (2,),
-}
-POSE_FIELDS = {"rotmat": (3, 3), "trans": (3,)}
+TRACKING = "hoi_tracking"
 
 
 @dataclass(frozen=True)
@@ -63,175 +60,112 @@ def read_video(spec: VideoSpec, log: Log) -> Iterator[Sample]:
     Raises:
         UnsafeError: a file asks for something to be executed.
     """
-    wanted = None if spec.images is None else set(spec.images)
-    for instance in _instances(spec, log):
-        ids = [f"{spec.video}_{instance.hoi}_{record['frame_id']}" for record in instance.sequence]
-        chosen = [
-            (image_id, record)
-            for number, (image_id, record) in enumerate(zip(ids, instance.sequence, strict=True))
-            if (number % spec.step == 0 if wanted is None else image_id in wanted)
-        ]
+    instances = _instances(spec, log)
+    seen: set[str] = set()
+    for instance in instances:
+        chosen = _choose(spec, instance, seen, log)
         if chosen:
-            tracks = {kind: read_track(spec.root, kind, spec.video, instance.hoi) for kind in (BODY, POSE, PROJECTED)}
-            tracks[KEYPOINTS] = _wholebody(spec, instance, log, chosen[0][0])
-        for image_id, record in chosen:
-            if spec.images is not None or not _dropped(image_id, record, log):
-                sample = _sample(spec, instance.hoi, image_id, record, tracks, log)
-                if sample is not None:
-                    yield sample
-        if wanted is not None:
-            wanted -= {image_id for image_id, _ in chosen}
-    for image_id in sorted(wanted or ()):
-        log.lack(image_id, "hoi_tracking: has no such frame")
+            tracks = _read_tracks(spec, instance.hoi, [frame for frame, _ in chosen])
+            yield from _samples(spec, instance.hoi, chosen, tracks, log)
+            if spec.images is None:
+                _note_untracked(spec, instance, tracks, log)
+    if spec.images is None:
+        _note_unknown_instances(spec, {instance.hoi for instance in instances}, log)
+        return
+    for image_id in sorted(set(spec.images) - seen):
+        log.lack(image_id, f"{TRACKING}: has no such frame")
         _, hoi, frame = image_id.split("_")
-        tracks = {kind: read_track(spec.root, kind, spec.video, hoi) for kind in (BODY, POSE, PROJECTED, KEYPOINTS)}
-        sample = _sample(spec, hoi, image_id, {"frame_id": frame}, tracks, log)
-        if sample is not None:
-            yield sample
+        yield from _samples(spec, hoi, [(frame, {})], _read_tracks(spec, hoi, [frame]), log)
 
 
-def _instances(spec: VideoSpec, log: Log) -> list[Instance]:
+def _instances(spec: VideoSpec, log: Log) -> Sequence[Instance]:
     try:
-        return read_tracking(spec.root / "hoi_tracking" / f"{spec.video}_tracking.pkl")
+        instances, malformed = read_tracking(spec.root / TRACKING / f"{spec.video}_tracking.pkl")
     except UnsafeError:
         raise
     except InputError:
-        log.drop(spec.video, "hoi_tracking: no file of the video that can be read")
+        log.drop(spec.video, f"{TRACKING}: no file of the video that can be read")
         return []
+    if malformed:
+        log.drop(spec.video, f"{TRACKING}: a malformed instance or frame")
+    return instances
 
 
-def _wholebody(spec: VideoSpec, instance: Instance, log: Log, image_id: str) -> Track:
-    """The refined keypoints, or where they are absent those that they were made from."""
-    refined = read_track(spec.root, KEYPOINTS, spec.video, instance.hoi)
-    if refined.frames:
-        return refined
-    unrefined = read_track(spec.root, UNREFINED, spec.video, instance.hoi)
-    if unrefined.frames:
-        log.lack(image_id, "wholebody_kps_refined: the unrefined ones stand in for the whole instance")
-    return unrefined if unrefined.frames else refined
+def _choose(spec: VideoSpec, instance: Instance, seen: set[str], log: Log) -> list[tuple[str, Record]]:
+    """The frames of an instance that are wanted, each once."""
+    chosen = []
+    for number, record in enumerate(instance.sequence):
+        image_id = f"{spec.video}_{instance.hoi}_{record['frame_id']}"
+        if number % spec.step if spec.images is None else image_id not in spec.images:
+            continue
+        if image_id in seen:
+            log.drop(image_id, f"{TRACKING}: listed a second time")
+            continue
+        seen.add(image_id)
+        chosen.append((record["frame_id"], record))
+    return chosen
 
 
-def _dropped(image_id: str, record: Record, log: Log) -> bool:
-    """Leave out a frame that shows no interaction."""
-    missing = [what for what in ("person", "object") if numbers(record, f"{what}_bbox", (4,)) is None]
-    if missing:
-        log.drop(image_id, f"hoi_tracking: no {' and no '.join(missing)} in the frame")
-    return bool(missing)
+def _read_tracks(spec: VideoSpec, hoi: str, frames: Sequence[str]) -> dict[str, Track]:
+    """The files of an instance; unrefined keypoints only where refined ones are missing."""
+    tracks = {kind: read_track(spec.root, kind, spec.video, hoi) for kind in (BODY, POSE, PROJECTED, KEYPOINTS)}
+    complete = all(frame in tracks[KEYPOINTS].frames for frame in frames)
+    tracks[UNREFINED] = Track() if complete else read_track(spec.root, UNREFINED, spec.video, hoi)
+    return tracks
 
 
-def _sample(
-    spec: VideoSpec, hoi: str, image_id: str, record: Record, tracks: dict[str, Track], log: Log
-) -> Sample | None:
-    """The sample of a frame; None, and noted, where a picture is needed and there is none."""
-    frame = record["frame_id"]
-    person_box, object_box = (numbers(record, f"{what}_bbox", (4,)) for what in ("person", "object"))
-    image, why = read_frame(spec.root, spec.video, frame)
-    if image is None and spec.images is None:
-        log.drop(image_id, f"images_temp: {why}")
+def _note_untracked(spec: VideoSpec, instance: Instance, tracks: Mapping[str, Track], log: Log) -> None:
+    """Note the frames that other files of the instance have and its tracking lacks."""
+    others = {frame for track in tracks.values() for frame in track.frames}
+    for frame in sorted(others - {record["frame_id"] for record in instance.sequence}):
+        log.drop(f"{spec.video}_{instance.hoi}_{frame}", f"{TRACKING}: has no such frame, other files do")
+
+
+def _note_unknown_instances(spec: VideoSpec, known: set[str], log: Log) -> None:
+    """Note the instances that other files are of and the tracking lacks."""
+    files = [path for kind in FILES for path in (spec.root / kind / spec.video).glob("*_*.pkl")]
+    for hoi in sorted({path.name.split("_")[0] for path in files} - known):
+        log.drop(f"{spec.video}_{hoi}", f"{TRACKING}: has no such instance, other files do")
+
+
+def _samples(
+    spec: VideoSpec, hoi: str, chosen: Sequence[tuple[str, Record]], tracks: Mapping[str, Track], log: Log
+) -> Iterator[Sample]:
+    """The samples of frames; a frame that is not scored needs a person, an object and a picture."""
+    for frame, record in chosen:
+        place = Place(spec.root, spec.video, hoi, frame, log, scored=spec.images is not None)
+        boxes = {what: _box(record, what) for what in ("person", "object")}
+        absent = [what for what, box in boxes.items() if box is None]
+        if absent and not place.scored:
+            log.drop(place.image_id, f"{TRACKING}: no {' and no '.join(absent)} in the frame")
+            continue
+        picture, why = read_picture(place, boxes)
+        if not picture and not place.scored:
+            log.drop(place.image_id, f"images_temp: {why}")
+            continue
+        if not picture:
+            place.lack("images_temp", why)
+        found = body(place, tracks[BODY])
+        yield Sample(
+            image_id=place.image_id,
+            object=spec.object,
+            video_id=spec.video,
+            person_box=boxes["person"],
+            object_box=boxes["object"],
+            **picture,
+            **masks(place, picture.get("frame_size")),
+            **found,
+            **object_pose(place, tracks[POSE], found.get("camera")),
+            **keypoints(place, tracks),
+            **projections(place, tracks[PROJECTED], spec.n_keypoints),
+            **maps(place),
+        )
+
+
+def _box(record: Record, what: str) -> Float[np.ndarray, "4"] | None:
+    """The box of the person or the object, x, y of its first and last pixel; None where it is none."""
+    found = finite_numbers(record, {f"{what}_bbox": (4,)})
+    if isinstance(found, str):
         return None
-    if image is None:
-        log.lack(image_id, f"images_temp: {why}")
-    values: dict[str, Any] = {"person_box": person_box, "object_box": object_box}
-    if image is not None:
-        values["frame_size"] = (image.shape[1], image.shape[0])
-        values["image_box"] = interaction_box(person_box, object_box, values["frame_size"])
-        values["image"] = cut(image, values["image_box"])
-    values |= _masks(spec, hoi, image_id, frame, log)
-    values |= _body(tracks[BODY], image_id, frame, log)
-    values |= _object(tracks[POSE], values.get("camera"), image_id, frame, log)
-    values |= _keypoints(tracks, spec.n_keypoints, image_id, frame, log)
-    values |= _maps(spec, hoi, image_id, frame, log)
-    return Sample(image_id=image_id, object=spec.object, video_id=spec.video, **values)
-
-
-def _masks(spec: VideoSpec, hoi: str, image_id: str, frame: str, log: Log) -> dict[str, Any]:
-    masks, reasons = read_masks(spec.root, spec.video, hoi, frame)
-    for name, why in reasons.items():
-        log.lack(image_id, f"hoi_mask: {name}: {why}")
-    values: dict[str, Any] = {}
-    for name, field in (("human", "person"), ("object", "object")):
-        found = masks[name]
-        if found is not None:
-            values |= {f"{field}_mask": found.mask, f"{field}_mask_box": found.box}
-    return values
-
-
-def _body(track: Track, image_id: str, frame: str, log: Log) -> dict[str, Any]:
-    """The tuned body and its camera; both or none."""
-    record, why = track.at(frame)
-    found = None if record is None else finite_numbers(record, BODY_FIELDS)
-    if record is None or isinstance(found, str) or found is None:
-        log.lack(image_id, f"{BODY}: {found or why}")
-        return {}
-    camera = Camera(found["cam_R"], found["cam_T"], found["focal"], found["princpt"])
-    return {
-        "human": Human(found["betas"], found["body_pose"], found["left_hand_pose"], found["right_hand_pose"]),
-        "camera": camera,
-        "focal": camera.focal,
-        "principal_point": camera.principal_point,
-        "body_box": numbers(record, "bbox", (4,)),
-        "jaw_pose": numbers(record, "jaw_pose", (3,)),
-        "expression": numbers(record, "expression", (10,)),
-    }
-
-
-def _object(track: Track, camera: Camera | None, image_id: str, frame: str, log: Log) -> dict[str, Any]:
-    """The object's pose in the SMPL frame: `R^T R_o`, `R^T (t_o - t)`; it needs the camera of the body."""
-    record, why = track.at(frame)
-    found = None if record is None else finite_numbers(record, POSE_FIELDS)
-    if record is None or isinstance(found, str) or found is None:
-        log.lack(image_id, f"{POSE}: {found or why}")
-        return {}
-    if camera is None:
-        log.lack(image_id, f"{POSE}: no body to relate it to")
-        return {}
-    success, angle = numbers(record, "success", ()), numbers(record, "rot_angle", ())
-    pose = ObjectPose(
-        camera.rotation.T @ found["rotmat"],
-        camera.rotation.T @ (found["trans"] - camera.translation),
-        angle=None if angle is None else float(angle),
-    )
-    return {"object_pose": pose, "object_pose_success": success is not None and float(success) > 0}
-
-
-def _keypoints(tracks: dict[str, Track], n: int, image_id: str, frame: str, log: Log) -> dict[str, Any]:
-    """The 133 detected keypoints, and the projected ones of body and object; of the object's the first are in use."""
-    values: dict[str, Any] = {}
-    record, why = tracks[KEYPOINTS].at(frame)
-    detected = None if record is None else numbers(record, "keypoints", (133, 3))
-    if detected is None or not detected.any():
-        log.lack(image_id, f"{KEYPOINTS}: {why or ('malformed' if detected is None else 'no person found')}")
-    else:
-        values["wholebody_keypoints"] = detected
-    record, why = tracks[PROJECTED].at(frame)
-    body = None if record is None else numbers(record, "smpl_kps_seq", (22, 2))
-    objects = None if record is None else _first_keypoints(record["object_kps_seq"], n)
-    if body is None or objects is None:
-        log.lack(image_id, f"{PROJECTED}: {why or 'malformed'}")
-        return values
-    for name, points in (("body", body), ("object", objects)):
-        if not np.isfinite(points).all():
-            log.lack(image_id, f"{PROJECTED}: NaN in the {name}'s keypoints")
-    return {**values, "body_keypoints": body, "object_keypoints": objects}
-
-
-def _first_keypoints(points: Float[np.ndarray, "..."], n: int) -> Float[np.ndarray, "n 2"] | None:
-    fits = points.dtype.kind == "f" and points.ndim == 2 and points.shape[1] == 2 and len(points) >= n
-    return points[:n].astype(np.float64) if fits else None
-
-
-def _maps(spec: VideoSpec, hoi: str, image_id: str, frame: str, log: Log) -> dict[str, Any]:
-    """The correspondence and occlusion maps; they are made for few images, so only an annotated one lacks them."""
-    values: dict[str, Any] = {}
-    points, why = read_correspondences(spec.root, spec.video, hoi, frame)
-    if points is not None:
-        values["object_correspondences"] = points[0]
-        values["object_correspondences_box"] = np.array(points[1], np.float64)
-    elif spec.images is not None or why != ABSENT:
-        log.lack(image_id, f"object_annotations: {why}")
-    maps, why = read_occlusion(spec.root, spec.video, hoi, frame)
-    if maps is not None:
-        values["human_occlusion"], values["object_occlusion"] = maps
-    elif spec.images is not None or why != ABSENT:
-        log.lack(image_id, f"occlusion_maps: {why}")
-    return values
+    box = found[f"{what}_bbox"]
+    return box if (box[2:] >= box[:2]).all() else None

@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 
 from wildhoi.convert.safe_pickle import load_pickle
 from wildhoi.errors import InputError, UnsafeError
+from wildhoi.submission.table import MAX_NUMBER
 
 MAX_TRACK_BYTES = 512 * 2**20
 # Folder, and the file's name behind the instance's number
@@ -51,26 +52,27 @@ class Instance:
     sequence: Sequence[Record]
 
 
-def read_tracking(path: Path) -> list[Instance]:
-    """The instances of a video; frames without a number for a name are left out.
+def read_tracking(path: Path) -> tuple[list[Instance], bool]:
+    """The instances of a video, and whether some of them or of their frames were malformed and are left out.
 
     Raises:
+        UnsafeError: the file asks for something to be executed.
         InputError: the file is absent, damaged, or of another structure.
     """
     content = load_pickle(path, max_bytes=MAX_TRACK_BYTES)
-    instances = content.get("hoi_instances") if isinstance(content, dict) else None
-    if not isinstance(instances, list):
+    entries = content.get("hoi_instances") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
         raise InputError(f'{path}: want {{"hoi_instances": [...]}}')
-    found = []
-    for entry in instances:
-        if not isinstance(entry, dict) or not _is_id(entry.get("hoi_id")):
-            raise InputError(f"{path}: an instance whose hoi_id is no number in text")
-        records = entry.get("sequences")
-        if not isinstance(records, list):
-            raise InputError(f"{path}: instance {entry['hoi_id']!r} without sequences")
-        sequence = [r for r in records if isinstance(r, dict) and _is_id(r.get("frame_id"))]
+    found, malformed = [], False
+    for entry in entries:
+        records = entry.get("sequences") if isinstance(entry, dict) else None
+        if not isinstance(records, list) or not _is_id(entry.get("hoi_id")):
+            malformed = True
+            continue
+        sequence = [record for record in records if isinstance(record, dict) and _is_id(record.get("frame_id"))]
+        malformed |= len(sequence) < len(records)
         found.append(Instance(entry["hoi_id"], sequence))
-    return found
+    return found, malformed
 
 
 def _is_id(value: Any) -> bool:
@@ -136,5 +138,7 @@ def finite_numbers(record: Record, shapes: Mapping[str, tuple[int, ...]]) -> dic
             return "malformed"
         if not np.isfinite(value).all():
             return "NaN"
+        if np.abs(value).max(initial=0) > MAX_NUMBER:
+            return "beyond any measure"
         found[name] = value
     return found
