@@ -3,6 +3,8 @@ import os
 # before any library that asks: small work on many threads is slow where cores are shared
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,23 @@ FULL = Path(os.environ.get("WILDHOI_FIXTURES", DEFAULT))
 def fixtures_dir():
     """The full fixtures where they are at hand, else the trimmed copy of the repository."""
     return FULL if FULL.is_dir() else TRIMMED
+
+
+@pytest.fixture(scope="session")
+def release_dir(tmp_path_factory):
+    """A raw WildHOI release of whole objects: the fixtures' three, or the one that the trimmed copy has whole."""
+    if FULL.is_dir():
+        return FULL / "wildhoi_raw"
+    root, source = tmp_path_factory.mktemp("release"), TRIMMED / "wildhoi_raw"
+    split = json.loads((source / "train_test_split.json").read_text())
+    whole = {name: videos for name, videos in split.items() if (source / name / "hoi_tracking").is_dir()}
+    (root / "train_test_split.json").write_text(json.dumps(whole))
+    for folder in ("data/objects", "data/contact"):
+        shutil.copytree(source / folder, root / folder)
+    for name in whole:
+        shutil.copytree(source / name, root / name)
+        shutil.copytree(source / "data/annotation_hoi" / name, root / "data/annotation_hoi" / name)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -52,8 +52,8 @@ TRUTH = {
 
 
 @pytest.fixture(scope="module")
-def raw(full_fixtures_dir):
-    return Raw(full_fixtures_dir / "wildhoi_raw")
+def raw(release_dir):
+    return Raw(release_dir)
 
 
 @pytest.fixture(scope="module")

@@ -302,8 +302,8 @@ def replace_cell(path, column, row, value):
     ("column", "damage"),
     [("image", "short"), ("image", "text"), ("image", "empty"), ("person_mask", "text"), ("object_mask", "empty")],
 )
-def test_a_damaged_picture_fails_alone_and_when_touched(copy, full_fixtures_dir, column, damage):
-    hostile = full_fixtures_dir / "hostile"
+def test_a_damaged_picture_fails_alone_and_when_touched(copy, fixtures_dir, column, damage):
+    hostile = fixtures_dir / "hostile"
     data = {
         "short": (hostile / "truncated.jpg").read_bytes(),
         "text": (hostile / "text.jpg").read_bytes(),
@@ -384,8 +384,8 @@ def refuse(folder, pattern):
 @pytest.mark.parametrize(
     "file", ["truncated.parquet", "wrong_types.parquet", "csv_in_disguise.parquet", "empty.parquet"]
 )
-def test_files_that_are_none_are_refused_by_name(copy, full_fixtures_dir, file):
-    shutil.copyfile(full_fixtures_dir / "hostile" / file, copy / FILE)
+def test_files_that_are_none_are_refused_by_name(copy, fixtures_dir, file):
+    shutil.copyfile(fixtures_dir / "hostile" / file, copy / FILE)
     refuse(copy, "train-00000-of-00001.parquet")
 
 

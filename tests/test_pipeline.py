@@ -26,8 +26,8 @@ FPS = 30
 
 
 @pytest.fixture(scope="module")
-def raw(full_fixtures_dir):
-    return full_fixtures_dir / "wildhoi_raw"
+def raw(release_dir):
+    return release_dir
 
 
 @pytest.fixture(scope="module")

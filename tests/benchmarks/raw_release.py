@@ -1,4 +1,4 @@
-"""A made-up raw WildHOI release of any length: frames of 480 x 270 with texture, and all tracks at 30 frames a second."""
+"""A made-up raw WildHOI release of any length: textured frames of 480 x 270, all tracks at 30 frames a second."""
 
 import json
 import pickle
