@@ -44,13 +44,13 @@ def fail_to_prepare(out):
     raise Stop("prepare")
 
 
-def conversion(n_parts=4, rows=5, prepare=prepare, **settings):
-    """Parts of two objects; those of one object are listed from the last to the first."""
+def conversion(n_parts=4, rows=5, prepare=prepare, empty=None, **settings):
+    """Parts of two objects; those of one object are listed from the last to the first, those of `empty` have no row."""
     parts = []
     for which, name in enumerate(OBJECTS):
         numbers = [100 * which + number for number in range(1, n_parts + 1)]
         for number in numbers if which else numbers[::-1]:
-            spec = (name, f"{number:04}", rows)
+            spec = (name, f"{number:04}", 0 if name == empty else rows)
             parts.append(Part("samples", name, "train", f"{number:04}.parquet", read_part, spec))
     return Conversion("wildhoi-tiny", "smplx", None, settings, parts, prepare, lambda report: ["made up"])
 

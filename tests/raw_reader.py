@@ -68,7 +68,7 @@ class Raw:
     def instances(self, name, video):
         """Instance id -> its entries, in order."""
         if (name, video) not in self._tracks:
-            tracking = read_pickle(self.root / name / "hoi_tracking" / f"{video}_tracking.pkl")
+            tracking = read_pickle(self.tracking_path(name, video))
             self._tracks[name, video] = {item["hoi_id"]: item["sequences"] for item in tracking["hoi_instances"]}
         return self._tracks[name, video]
 
@@ -76,7 +76,16 @@ class Raw:
         video, hoi, frame = image_id.split("_")
         return next(e for e in self.instances(name, video)[hoi] if e["frame_id"] == frame)
 
-    def path(self, name, kind, video, hoi):
+    def ids(self, name, video, hoi):
+        """The image ids of an instance, in order."""
+        return [f"{video}_{hoi}_{entry['frame_id']}" for entry in self.instances(name, video)[hoi]]
+
+    def tracking_path(self, name, video):
+        return self.root / name / "hoi_tracking" / f"{video}_tracking.pkl"
+
+    def path(self, name, kind, image_id):
+        """The file of a track that an image's instance has."""
+        video, hoi, _ = image_id.split("_")
         return self.root / name / kind / video / f"{hoi}_{TRACKS[kind]}.pkl"
 
     def track(self, name, kind, image_id):
@@ -84,7 +93,7 @@ class Raw:
         video, hoi, frame = image_id.split("_")
         key = (name, kind, video, hoi)
         if key not in self._tracks:
-            path = self.path(*key)
+            path = self.path(name, kind, image_id)
             content = read_pickle(path) if path.is_file() else []
             if isinstance(content, dict):
                 arrays = {k: v for k, v in content.items() if k != "frame_ids"}
@@ -103,10 +112,12 @@ class Raw:
     def picture(self, name, image_id):
         return np.asarray(Image.open(self.picture_path(name, image_id)).convert("RGB"))
 
+    def mask_path(self, name, image_id):
+        return self.root.joinpath(name, "hoi_mask", *image_id.split("_")).with_suffix(".pkl")
+
     def mask(self, name, image_id, of, frame_size):
         """The full frame's mask, or None."""
-        video, hoi, frame = image_id.split("_")
-        entry = read_pickle(self.root / name / "hoi_mask" / video / hoi / f"{frame}.pkl")[of]
+        entry = read_pickle(self.mask_path(name, image_id))[of]
         if entry["mask"] is None:
             return None
         x1, y1, x2, y2 = (int(v) for v in entry["mask_box"])
@@ -115,14 +126,27 @@ class Raw:
         full[y1 : y2 + 1, x1 : x2 + 1] = np.unpackbits(entry["mask"])[: h * w].reshape(h, w)
         return full
 
-    def correspondences(self, name, image_id):
+    def correspondences_path(self, name, image_id):
         video, hoi, frame = image_id.split("_")
-        path = self.root / name / "object_annotations" / "corr" / f"{video}_{frame}_{hoi}-corr.pkl"
+        return self.root / name / "object_annotations" / "corr" / f"{video}_{frame}_{hoi}-corr.pkl"
+
+    def correspondences(self, name, image_id):
+        path = self.correspondences_path(name, image_id)
         return read_pickle(path) if path.is_file() else None
 
+    def occlusion_path(self, name, image_id):
+        return self.root.joinpath(name, "occlusion_maps", *image_id.split("_")).with_suffix(".pkl")
+
     def occlusion(self, name, image_id):
-        path = self.root.joinpath(name, "occlusion_maps", *image_id.split("_")).with_suffix(".pkl")
+        path = self.occlusion_path(name, image_id)
         return read_pickle(path) if path.is_file() else None
+
+    def files(self, kind):
+        """How many files of a kind all objects have together."""
+        return sum(1 for name in self.objects() for _ in (self.root / name / kind).rglob("*.pkl"))
+
+    def annotation_path(self, name, image_id):
+        return self.root / "data" / "annotation_hoi" / name / "test" / f"{image_id}.pkl"
 
     def annotations(self, name):
         folder = self.root / "data" / "annotation_hoi" / name / "test"

@@ -149,4 +149,4 @@ def test_progress_counts_every_file_once(folder):
     steps = []
     folder.problems(lambda done, total: steps.append((done, total)))
     n = len(folder.checksums)
-    assert steps == [(done, n) for done in range(n)]
+    assert steps == [(done, n) for done in range(1, n + 1)]

@@ -40,7 +40,7 @@ from wildhoi.convert.parts import Log
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.dataset.annotations import load_annotations
 from wildhoi.dataset.folder import open_folder
-from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.errors import InputError, MissingAssetError, UnsafeError
 from wildhoi.meshes import read_mesh
 
 BALL, BOX, TEST = "Date01_Sub01_basketball", "Date02_Sub02_boxmedium_hand", "Date03_Sub03_basketball"
@@ -331,7 +331,7 @@ def test_hostile_and_damaged_files_cost_a_row_or_a_field(raw, fixtures_dir, monk
     monkeypatch.chdir(tmp_path)
     hostile = fixtures_dir / "hostile"
     first, second = (raw / "sequences" / BALL / f"t000{n}.000" for n in (3, 4))
-    shutil.copy(hostile / "run_command.pkl", second / "person/fit02/person_fit.pkl")
+    shutil.copy(hostile / "truncated.pkl", second / "person/fit02/person_fit.pkl")
     shutil.copy(hostile / "text.jpg", first / "k0.color.jpg")
     shutil.copy(hostile / "truncated.jpg", first / "k1.obj_rend_mask.jpg")
     (first / "k2.color.jpg").write_bytes((first / "k3.color.jpg").read_bytes()[:5000])
@@ -349,6 +349,14 @@ def test_hostile_and_damaged_files_cost_a_row_or_a_field(raw, fixtures_dir, monk
     bad = "picture cannot be decoded or is of another size"
     assert found.log.incomplete[bad] == [start + "0", start + "2"] and found.samples[start + "0"].image is None
     assert found.log.incomplete["object mask cannot be decoded or is of another size"] == [start + "1"]
+
+
+def test_a_fit_with_code_stops_the_conversion(raw, fixtures_dir, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    fit = raw / "sequences" / BALL / "t0004.000" / "person/fit02/person_fit.pkl"
+    shutil.copy(fixtures_dir / "hostile/run_command.pkl", fit)
+    with pytest.raises(UnsafeError, match=r"person_fit.pkl.*posix.system"):
+        convert(raw, objects=["basketball"])
     assert not list(tmp_path.rglob("pwned")) and not list(raw.rglob("pwned"))
 
 

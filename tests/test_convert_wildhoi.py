@@ -131,16 +131,17 @@ def test_contact_parts_of_several_meshes_are_numbered_through(raw, converted):
     }
 
 
-def test_posed_templates_project_onto_the_tracked_keypoints(full_fixtures_dir, converted):
+def test_posed_templates_project_onto_the_tracked_keypoints(release_dir, converted):
     out, _ = converted
-    raw = full_fixtures_dir / "wildhoi_raw"
-    checked = 0
-    for name in OBJECTS:
+    for name in json.loads((release_dir / "train_test_split.json").read_text()):
+        checked = 0
         template = load_template(out / "objects" / name)
-        for path in sorted((raw / name / "hoi_kps").glob("*/*.pkl")):
+        for path in sorted((release_dir / name / "hoi_kps").glob("*/*.pkl")):
             tracks, poses = (
                 load_pickle(path),
-                load_pickle(raw / name / "object_pose" / path.parent.name / path.name.replace("hoi_kps", "obj_RT")),
+                load_pickle(
+                    path.parents[2] / "object_pose" / path.parent.name / path.name.replace("hoi_kps", "obj_RT")
+                ),
             )
             for index, pose in enumerate(poses if "object_kps_seq" in tracks else []):
                 points = _posed_keypoints(template, pose)
@@ -149,7 +150,7 @@ def test_posed_templates_project_onto_the_tracked_keypoints(full_fixtures_dir, c
                 if np.isfinite(tracked).all() and np.isfinite(pixels).all():
                     np.testing.assert_allclose(pixels, tracked, atol=2e-3)
                     checked += 1
-    assert checked > 50
+        assert checked > 20, name
 
 
 def _posed_keypoints(template, pose):

@@ -154,3 +154,23 @@ def test_the_sample_says_what_it_is():
     assert json.loads((data.path / "dataset.json").read_text()) == {"body_model": "open", "name": "open-sample"}
     truth = load_annotations(data)
     assert len(truth) == 24 and len({a.object for a in truth}) == 8
+
+
+def test_inputs_do_not_name_the_revision_truth_does(tmp_path):
+    data = submissions.make_data(tmp_path, ["tennis"], 2)
+    samples = tmp_path / "samples" / "tennis" / "test-00000-of-00001.parquet"
+    samples.parent.mkdir(parents=True)
+    samples.write_bytes(b"PAR1")
+    more = seal_folder(tmp_path, name=data.name, body_model=data.body_model)
+    assert more.revision == data.revision and samples.relative_to(tmp_path).as_posix() in more.checksums
+    other = seal_folder(tmp_path, name=data.name, body_model=data.body_model, track="another")
+    assert other.revision != data.revision
+
+
+def test_hidden_files_are_no_part_of_a_folder(tmp_path):
+    data = submissions.make_data(tmp_path, ["tennis"])
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "file").write_text("x")
+    (tmp_path / ".file").write_text("x")
+    assert data.problems() == {}
+    assert seal_folder(tmp_path, name=data.name, body_model=data.body_model).checksums == data.checksums

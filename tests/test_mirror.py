@@ -274,9 +274,9 @@ def test_the_mirrored_person_in_the_mirrored_camera_is_the_mirrored_picture(seed
     np.testing.assert_allclose(pixels(mirrored, mirror_camera(camera, WIDTH)), wanted, atol=1e-9)
 
 
-def test_the_fixtures_keypoints_are_those_of_the_mirrored_fit(full_fixtures_dir):
+def test_the_fixtures_keypoints_are_those_of_the_mirrored_fit(release_dir):
     """The release's own numbers: its 2D joints mirrored are its tuned body mirrored, posed and projected."""
-    folder = full_fixtures_dir / "wildhoi_raw" / "skateboard"
+    folder = release_dir / "skateboard"
     track = next(iter(sorted(folder.glob("smplx_tuned/*/*_smplx.pkl"))))
     rows = load_pickle(track, torch_tensors=True)
     points = load_pickle(next(folder.glob(f"hoi_kps/{track.parent.name}/{track.name[:3]}_*.pkl")))["smpl_kps_seq"]

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -23,11 +24,19 @@ from wildhoi.errors import InputError, MissingAssetError, WildhoiError
 from wildhoi.files import sha256_file
 
 FPS = 30
+HALF_WRITTEN = re.compile(
+    r"^\.conversion/|/\.[^/]+\.\w{8}/"
+)  # the work folder, and what atomic writing leaves if killed
 
 
 @pytest.fixture(scope="module")
 def raw(release_dir):
     return release_dir
+
+
+@pytest.fixture(scope="module")
+def objects(raw):
+    return sorted(json.loads((raw / "train_test_split.json").read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +65,10 @@ def ids(folder, pattern):
 # --- the same bytes -------------------------------------------------------------------------------------------------
 
 
-def test_the_number_of_workers_changes_no_byte(raw, tmp_path):
+def test_the_number_of_workers_changes_no_byte(raw, objects, tmp_path):
     with unchecked():
         one, two = (
-            run_conversion(plan_wildhoi(raw, objects=["barbell"]), tmp_path / str(workers), workers=workers)
+            run_conversion(plan_wildhoi(raw, objects=objects[:1]), tmp_path / str(workers), workers=workers)
             for workers in (1, 2)
         )
     assert contents(tmp_path / "1") == contents(tmp_path / "2") and one.to_json() == two.to_json()
@@ -101,17 +110,18 @@ def test_what_was_finished_is_not_done_again(tmp_path, monkeypatch):
     assert len(ids(tmp_path / "out", "samples/*/*.parquet")) == 40
 
 
+def fail(*args, **kwargs):
+    raise Stop
+
+
 @pytest.mark.parametrize("step", ["write_mini", "write_card", "seal_folder", "join_parts"])
 def test_an_interruption_after_the_parts_leaves_no_finished_folder(tmp_path, monkeypatch, step):
     plan = conversion(n_parts=2, rows=2)
     run_conversion(plan, tmp_path / "whole")
 
-    def fail(*args, **kwargs):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(f"wildhoi.convert.pipeline.{step}", fail)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Stop):
             run_conversion(plan, tmp_path / "out")
     assert not (tmp_path / "out/dataset.json").exists()
     run_conversion(plan, tmp_path / "out")
@@ -134,8 +144,20 @@ def test_a_killed_conversion_continues_to_the_same_bytes(raw, converted, tmp_pat
         with unchecked():
             run_conversion(plan_wildhoi(raw, fps=FPS), out)
         assert not (out / ".conversion").exists()
-    found = {name: digest for name, digest in contents(out).items() if not name.startswith(".conversion")}
+    found = {name: digest for name, digest in contents(out).items() if not HALF_WRITTEN.search(name)}
     assert found == contents(converted[0])
+
+
+@pytest.mark.xfail(reason="files that a killed run was writing stay beside those of the data folder", strict=True)
+def test_a_file_half_written_by_a_killed_run_is_gone_in_the_end(tmp_path):
+    run_conversion(conversion(), tmp_path / "whole")
+    begin(tmp_path / "out")
+    half = tmp_path / "out/objects/tennis/.keypoints.json.a1b2c3d4/keypoints.json"
+    half.parent.mkdir()
+    half.write_text("{")
+    assert HALF_WRITTEN.search(half.relative_to(tmp_path / "out").as_posix())
+    run_conversion(conversion(), tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 # --- where it may write ---------------------------------------------------------------------------------------------
@@ -162,10 +184,23 @@ def test_only_the_same_settings_continue(tmp_path):
     for other in (conversion(fps=10), conversion(), conversion(fps=3, more=True)):
         with pytest.raises(InputError, match="settings"):
             run_conversion(other, tmp_path / "out")
-    with pytest.raises(InputError, match="settings"):
-        run_conversion(conversion(fps=3), tmp_path / "out", strict=True)
     assert contents(tmp_path / "out") == before
     run_conversion(conversion(fps=3), tmp_path / "out")
+
+
+@pytest.mark.parametrize("finished", [[], ["write_mini"]])
+def test_what_was_begun_without_strict_is_refused_with_it_and_finished_without(tmp_path, monkeypatch, finished):
+    run_conversion(conversion(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        for step in finished:  # every part is done then, and none of them read again
+            patch.setattr(f"wildhoi.convert.pipeline.{step}", fail)
+            pipeline_parts.STOP_AT[:] = ["none"]
+        begin(tmp_path / "out")
+    with pytest.raises(WildhoiError, match="made up"):
+        run_conversion(conversion(), tmp_path / "out", strict=True)
+    assert not {"dataset.json", "checksums.json"} & {p.name for p in (tmp_path / "out").iterdir()}
+    run_conversion(conversion(), tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
@@ -176,25 +211,27 @@ def test_only_the_same_settings_continue(tmp_path):
         ({"objects": ("bicycle",)}, {}),
     ],
 )
-def test_every_option_of_the_release_is_a_setting(raw, one, other):
+def test_every_option_of_the_release_is_a_setting(fixtures_dir, one, other):
+    raw = fixtures_dir / "wildhoi_raw"
     assert plan_wildhoi(raw, **one).settings != plan_wildhoi(raw, **other).settings
 
 
-def test_another_release_does_not_continue(raw, tmp_path, monkeypatch):
-    other = tmp_path / "other"
+def test_another_release_does_not_continue(raw, objects, tmp_path, monkeypatch):
+    other, name = tmp_path / "other", objects[-1]
     shutil.copytree(raw, other)
-    frame, stranger = (other / "bicycle/images_temp/0180" / f"{number}.jpg" for number in ("007638", "007639"))
+    video = json.loads((raw / "train_test_split.json").read_text())[name]["train_videos"][0]
+    frame, stranger = sorted((other / name / "images_temp" / video).iterdir())[:2]
     frame.chmod(0o644)
     shutil.copy(stranger, frame)
     with unchecked():
-        run_conversion(plan_wildhoi(other), tmp_path / "whole")
+        run_conversion(plan_wildhoi(other, objects=[name]), tmp_path / "whole")
     with unchecked(), monkeypatch.context() as patch:
         patch.setattr("wildhoi.convert.pipeline.write_mini", lambda out: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run_conversion(plan_wildhoi(raw), tmp_path / "out")
+            run_conversion(plan_wildhoi(raw, objects=[name]), tmp_path / "out")
     try:
         with unchecked():
-            run_conversion(plan_wildhoi(other), tmp_path / "out")
+            run_conversion(plan_wildhoi(other, objects=[name]), tmp_path / "out")
     except InputError:
         return
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
@@ -269,10 +306,18 @@ def test_the_limit_of_a_shard_is_below_that_of_the_format():
 
 
 def test_parts_without_rows_leave_no_file(tmp_path):
-    run_conversion(conversion(rows=0), tmp_path / "out")
-    assert not list((tmp_path / "out").rglob("*.parquet"))
+    run_conversion(conversion(empty="tennis"), tmp_path / "out")
+    assert list((tmp_path / "out").rglob("violin/*.parquet")) and not list((tmp_path / "out").rglob("tennis/*.parquet"))
     report = json.loads((tmp_path / "out/conversion_report.json").read_text())
     assert sorted(report["objects"]["tennis"]["dropped"]["made up"]) == [f"{n:04}_001_000999" for n in range(1, 5)]
+
+
+def test_a_conversion_without_a_row_is_refused_with_its_reasons(tmp_path):
+    with pytest.raises(InputError, match="8 images: made up") as caught:
+        run_conversion(conversion(rows=0), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    with pytest.raises((InputError, MissingAssetError)):
+        open_folder(tmp_path / "out")
 
 
 def test_progress_tells_every_part(tmp_path):
@@ -291,7 +336,7 @@ def head(folder):
     return yaml.safe_load(yaml_text), body
 
 
-def test_the_cards_counts_are_those_of_the_files(converted):
+def test_the_cards_counts_are_those_of_the_files(converted, objects):
     out, _ = converted
     meta, body = head(out)
     for info in meta["dataset_info"]:
@@ -302,7 +347,7 @@ def test_the_cards_counts_are_those_of_the_files(converted):
             assert split["num_examples"] == sum(pq.read_metadata(f).num_rows for f in files) > 0
             assert split["num_bytes"] > 0
     rows = {line.split("|")[1].strip(): line for line in body.splitlines() if line.startswith("| ")}
-    for name in ("barbell", "bicycle", "skateboard"):
+    for name in objects:
         train, test = (ids(out, f"samples/{name}/{split}-*") for split in ("train", "test"))
         numbers = [len(train), len({i[:4] for i in train}), len(test), len({i[:4] for i in test})]
         numbers.append(len(ids(out, f"annotations/{name}/*")))
@@ -322,14 +367,14 @@ def test_the_card_documents_every_column_and_no_other(converted):
             assert pq.read_schema(path).names == documented
 
 
-def test_the_card_has_what_the_hub_and_the_reader_need(converted):
+def test_the_card_has_what_the_hub_and_the_reader_need(converted, objects):
     out, _ = converted
     meta, body = head(out)
     assert {"license", "configs", "dataset_info", "tags", "size_categories", "citation", "extra_gated_prompt"} <= set(
         meta
     )
     names = [config["config_name"] for config in meta["configs"]]
-    kinds = {"all", "mini", "barbell", "bicycle", "skateboard"}
+    kinds = {"all", "mini", *objects}
     assert set(names) == kinds | {f"{kind}-annotations" for kind in kinds} and len(names) == len(set(names))
     assert [config["config_name"] for config in meta["configs"] if config.get("default")] == ["all"]
     report = json.loads((out / "conversion_report.json").read_text())
@@ -377,15 +422,16 @@ def test_the_features_are_those_of_the_card(converted, configs):
         assert all(split.features == wanted for split in loaded.values()), name
 
 
-def test_pictures_show_as_pictures(configs):
-    row = configs["bicycle"]["train"][0]
-    assert row["image"].size == tuple(row["image_box"][2:]) and row["image"].mode == "RGB"
-    assert row["person_mask"].size == tuple(row["person_mask_box"][2:])
+def test_pictures_show_as_pictures(configs, objects):
+    for name in objects:
+        row = configs[name]["train"][0]
+        assert row["image"].size == tuple(row["image_box"][2:]) and row["image"].mode == "RGB"
+        assert row["person_mask"].size == tuple(row["person_mask_box"][2:])
 
 
-def test_mini_is_a_few_rows_of_every_object_with_their_truth(converted):
+def test_mini_is_a_few_rows_of_every_object_with_their_truth(converted, objects):
     out, _ = converted
-    for name in ("barbell", "bicycle", "skateboard"):
+    for name in objects:
         test = {i for i in ids(out, "mini/samples/**/test-*") if i in ids(out, f"samples/{name}/test-*")}
         truth = {i for i in ids(out, "mini/annotations/**/test-*") if i in ids(out, f"annotations/{name}/test-*")}
         train = {i for i in ids(out, "mini/samples/**/train-*") if i in ids(out, f"samples/{name}/train-*")}

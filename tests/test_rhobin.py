@@ -217,7 +217,7 @@ def test_images_of_unknown_objects_are_dropped_and_counted(content, tmp_path):
     content["annotations"][first]["meta"] = ("behave", "male", "teapot")
     report = convert(content, tmp_path)
     assert report.objects["other objects"].dropped == {"no object 'teapot' in the category table": [first]}
-    assert "1  no object 'teapot'" in report.to_text()
+    assert "left out 1: no object 'teapot'" in report.to_text()
     assert "left out: 1 (no object 'teapot'" in (tmp_path / "out/README.md").read_text()
     assert [a.image_id for a in load_annotations(find_data(tmp_path / "out"))] == [second]
     written = json.loads((tmp_path / "out/conversion_report.json").read_text())

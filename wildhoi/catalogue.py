@@ -7,10 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wildhoi.dataset.folder import SPLITS, DataFolder, find_data, list_files
+from wildhoi.dataset.folder import SPLITS, DataFolder, cache_root, data_root, find_data, list_files
 from wildhoi.errors import InputError, WildhoiError
+from wildhoi.layout import IDENTITY
 
 KINDS = ("samples", "annotations")
+SHOWN_IDS = 3
 KNOWN: Mapping[str, str] = {
     "open-sample": "made-up poses of the open body, to try the machinery",
     "wildhoi": "people and objects in videos of the Internet",
@@ -34,16 +36,18 @@ class Entry:
 
 
 def list_data_sets() -> list[Entry]:
-    """Look for every data set that is known by name."""
-    return [_entry(name) for name in KNOWN]
+    """Look for every data set that is known by name, and for what else `$WILDHOI_DATA` and the cache hold."""
+    places = dict.fromkeys((data_root(), cache_root()))
+    others = {path.parent.name for place in places for path in place.glob(f"*/{IDENTITY}")} - set(KNOWN)
+    return [_entry(name) for name in (*KNOWN, *sorted(others))]
 
 
 def _entry(name: str) -> Entry:
     try:
         folder = find_data(name)
-        return Entry(name, KNOWN[name], str(folder.path), folder.revision)
+        return Entry(name, KNOWN.get(name, "yours"), str(folder.path), folder.revision)
     except WildhoiError as error:
-        return Entry(name, KNOWN[name], problem=None if error.exit_code == 3 else str(error))
+        return Entry(name, KNOWN.get(name, "yours"), problem=None if error.exit_code == 3 else str(error))
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Description:
     bytes: int
     objects: tuple[Counts, ...]
     lists: tuple[str, ...]
+    images: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The description as plain data."""
@@ -90,7 +95,8 @@ class Description:
             f"{self.name} at {self.path}",
             f"revision {self.revision}, bodies {self.body_model}" + (f", track {self.track}" if self.track else ""),
             f"{self.files} files, {self.bytes / 1e6:,.1f} MB"
-            + (f", image lists {', '.join(self.lists)}" if self.lists else ""),
+            + (f", lists {', '.join(self.lists)}" if self.lists else ""),
+            f"images such as {', '.join(self.images)}",
         ]
         return Group(*(Text(fact) for fact in facts), Text(), table)
 
@@ -115,6 +121,7 @@ def describe_data(folder: DataFolder) -> Description:
             Counts(name, *({s: _rows(folder, kind, s, name) for s in SPLITS} for kind in KINDS)) for name in names
         ),
         lists=tuple(sorted(path.stem for path in folder.path.glob("lists/*.json"))),
+        images=tuple(first_ids(folder)),
     )
 
 
@@ -128,3 +135,20 @@ def _rows(folder: DataFolder, kind: str, split: str, name: str) -> int:
                 f"{path}: not a readable Parquet file; `wildhoi data verify` lists all that are not"
             ) from None
     return rows
+
+
+def first_ids(folder: DataFolder) -> list[str]:
+    """The first image of each of the first few tables, so that somebody has one to ask for."""
+    tables = [path for kind in KINDS for path in sorted(folder.path.glob(f"{kind}/*/*.parquet"))]
+    found: dict[str, None] = {}
+    for path in tables:
+        try:
+            with pq.ParquetFile(path) as file:
+                batch = next(file.iter_batches(1, columns=["image_id"]), None)
+        except (OSError, ValueError, pa.ArrowException):
+            continue
+        if batch is not None:
+            found[str(batch["image_id"][0])] = None
+        if len(found) == SHOWN_IDS:
+            break
+    return list(found)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from wildhoi.dataset import DataFolder, find_data, find_sample, load_annotations
+from wildhoi.catalogue import first_ids
+from wildhoi.dataset import SPLITS, DataFolder, find_data, find_sample, load_annotations
 from wildhoi.errors import InputError
 from wildhoi.schema import Annotation, Sample
 from wildhoi.templates import find_template, load_template
@@ -25,15 +26,18 @@ def demo(out: Path, *, workers: int = 1, progress: Callable[[str, int, int], Non
         write_scores(out / folder.name, scores)
 
 
-def show_image(data: DataFolder, image_id: str, out: Path, *, split: str = "test", body: str | None = None) -> None:
+def show_image(data: DataFolder, image_id: str, out: Path, *, split: str | None = None, body: str | None = None) -> str:
     """Draw an image of a data set: inputs, meshes over the crop and from the side.
 
     Args:
         data: where it is.
         image_id: which.
         out: the PNG to write.
-        split: where to look for it.
+        split: where to look for it; default everywhere.
         body: kind of the body model; default the data set's.
+
+    Returns:
+        the split it is in.
 
     Raises:
         InputError: there is no such image.
@@ -42,20 +46,21 @@ def show_image(data: DataFolder, image_id: str, out: Path, *, split: str = "test
     from wildhoi.body import load_body
     from wildhoi.show import render_image
 
-    sample, annotation = _find_image(data, image_id, split)
-    image = annotation or sample
-    if image is None:
-        raise InputError(f"{data.path}: split {split} has no image {image_id!r}; `--split` looks in the other one")
-    template = load_template(find_template(data.objects, image.object, shipped=data.body_model == "open"))
-    model = load_body(body or data.body_model, gender=image.gender, flat_hand_mean=data.body_model == "smplh")
-    render_image(sample, annotation, template, model, out, split=split)
+    for place in SPLITS if split is None else (split,):
+        sample, annotation = _find_image(data, image_id, place)
+        image = annotation or sample
+        if image is not None:
+            template = load_template(find_template(data.objects, image.object, shipped=data.body_model == "open"))
+            model = load_body(body or data.body_model, gender=image.gender, flat_hand_mean=data.body_model == "smplh")
+            render_image(sample, annotation, template, model, out, split=place)
+            return place
+    some = ", ".join(first_ids(data)) or "none at all"
+    where = f" in split {split}" if split else ""
+    raise InputError(f"{data.path}: has no image {image_id!r}{where}; it has {some}, ...")
 
 
 def _find_image(data: DataFolder, image_id: str, split: str) -> tuple[Sample | None, Annotation | None]:
     """The inputs and the truth of an image, each where the data set has it."""
-    sample = annotation = None
-    if data.categories(split, "samples"):
-        sample = find_sample(data, image_id, split)
-    if data.categories(split):
-        annotation = next((a for a in load_annotations(data, split) if a.image_id == image_id), None)
-    return sample, annotation
+    sample = find_sample(data, image_id, split) if data.categories(split, "samples") else None
+    annotations = load_annotations(data, split) if data.categories(split) else []
+    return sample, next((a for a in annotations if a.image_id == image_id), None)

@@ -75,18 +75,21 @@ def verify(name: Name, as_json: Json = False) -> None:
 def show_one(
     image_id: Annotated[str, typer.Argument(help="The image, as in the column image_id.")],
     data: Data = "open-sample",
-    split: Annotated[Literal["train", "test"], typer.Option(help="Where it is.")] = "test",
+    split: Annotated[Literal["train", "test"] | None, typer.Option(help="Look only there.")] = None,
     body: Annotated[
         Literal["smplx", "smplh", "open"] | None, typer.Option(help="Body model; default the data set's.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The picture; default IMAGE_ID.png.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Draw an image: crop with masks, boxes and keypoints, and the meshes over it and from the side."""
     from wildhoi.dataset import find_data
     from wildhoi.workflows import show_image
 
     path = out or Path(f"{image_id}.png")
-    show_image(find_data(str(data)), image_id, path, split=split, body=body)
+    found = show_image(find_data(str(data)), image_id, path, split=split, body=body)
+    if as_json:
+        return show_json({"written": str(path), "split": found})
     say(f"wrote {path}")
 
 
@@ -126,7 +129,7 @@ def convert(
         report = run_conversion(plan(release, raw, options), out, workers=workers, strict=strict, progress=progress)
     if as_json:
         return show_json(report.to_dict())
-    show(report.to_text())
+    show(report.to_rich())
     say(f"wrote {out}, revision {report.revision}; every image is in {out / 'conversion_report.json'}")
 
 

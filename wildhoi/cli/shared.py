@@ -74,7 +74,7 @@ class Progress(AbstractContextManager["Progress"]):
         """Move the bar of a piece of work."""
         if name not in self._tasks:
             self._tasks[name] = self._bar.add_task(name, total=total)
-        self._bar.update(self._tasks[name], completed=done, total=total)
+        self._bar.update(self._tasks[name], completed=done, total=total, visible=done < total)
 
 
 def say_defects(defects: Sequence[Defect]) -> None:

@@ -109,4 +109,5 @@ def convert(
         return show_json({"written": str(out), **asdict(done)})
     for warning in done.warnings:
         say(f"warning: {warning}")
-    say(f"wrote {out}: {done.reconstructions} reconstructions, {done.failures} failures, from {done.files} files")
+    files = f"{done.files} file" + ("s" if done.files > 1 else "")
+    say(f"wrote {out}: {done.reconstructions} reconstructions, {done.failures} failures, from {files}")

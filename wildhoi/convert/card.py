@@ -11,15 +11,23 @@ import pyarrow as pa
 
 from wildhoi.columns import arrow_schema
 from wildhoi.convert.conversion_report import ConversionReport
+from wildhoi.convert.parts import KINDS, Kind
 from wildhoi.dataset.annotations import ANNOTATIONS
-from wildhoi.dataset.folder import CARD, SPLITS
+from wildhoi.dataset.folder import SPLITS
 from wildhoi.dataset.samples import SCHEMA
 from wildhoi.errors import InputError
 from wildhoi.files import write_text
+from wildhoi.layout import CARD
 
 ASSETS = Path(__file__).parents[1] / "assets"
 PICTURE = "frames.png"
-KINDS = ("samples", "annotations")
+FILES = {
+    "*.ply": "the template (PLY, metres)",
+    "keypoints.json": "`keypoints.json` (each keypoint is the mean of its vertices)",
+    "contact.json": "`contact.json` (parts that people touch)",
+    "symmetries.json": "`symmetries.json` (as the challenge gives them)",
+    "info.json": "`info.json` (extents, diameter)",
+}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -46,6 +54,8 @@ def render_card(name: str, report: ConversionReport, out: Path) -> str:
         undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True
     ).from_string((ASSETS / "dataset_card.md").read_text())
     splits = [split for split in SPLITS if any(out.glob(f"*/*/{split}-*.parquet"))]
+    kinds = [kind for kind in KINDS if any(out.glob(f"{kind}/*/*.parquet"))]
+    main = kinds[0] if kinds else KINDS[0]
     rows = max(sum(report.rows(kind, split) for split in SPLITS) for kind in KINDS)
     return template.render(
         name=name,
@@ -55,10 +65,13 @@ def render_card(name: str, report: ConversionReport, out: Path) -> str:
         configs=_configs(out, list(report.objects)),
         infos=_infos(report, out),
         splits=splits,
-        counts=[_counts(thing, report, splits) for thing in report.objects],
-        total=_counts(None, report, splits),
-        samples=_columns(SCHEMA),
-        annotations=_columns(arrow_schema(ANNOTATIONS)),
+        counts=[_counts(thing, report, splits, main) for thing in report.objects],
+        total=_counts(None, report, splits, main),
+        samples=_columns(SCHEMA) if "samples" in kinds else [],
+        annotations=_columns(arrow_schema(ANNOTATIONS)) if "annotations" in kinds else [],
+        empty=_empty(report),
+        files=[meaning for pattern, meaning in FILES.items() if any(out.glob(f"objects/*/{pattern}"))],
+        lists=sorted(f"`{path.name}`" for path in out.glob("lists/*.json")),
         dropped=report.reasons("dropped"),
         incomplete=report.reasons("incomplete"),
     )
@@ -128,14 +141,20 @@ def _dtype(kind: pa.DataType) -> str:
     return {"float": "float32"}.get(str(kind), str(kind))
 
 
-def _counts(thing: str | None, report: ConversionReport, splits: list[str]) -> dict[str, Any]:
+def _empty(report: ConversionReport) -> list[str]:
+    """The columns of samples that no row has a value in."""
+    filled = {name for entry in report.objects.values() for name in entry.columns}
+    return [f"`{name}`" for name in SCHEMA.names if name not in filled]
+
+
+def _counts(thing: str | None, report: ConversionReport, splits: list[str], kind: Kind) -> dict[str, Any]:
     """The numbers of an object, or of all of them."""
     entries = [report.objects[thing]] if thing is not None else list(report.objects.values())
     return {
         "name": thing,
         "splits": [
             {
-                "samples": sum(entry.rows("samples", split) for entry in entries),
+                "rows": sum(entry.rows(kind, split) for entry in entries),
                 "videos": sum(entry.videos(split) for entry in entries),
             }
             for split in splits

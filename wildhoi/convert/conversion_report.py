@@ -25,11 +25,12 @@ class Counted:
 class ObjectReport:
     """One object: what was written, what was left out or lacks something and why, and how well its template fits.
 
-    `samples` and `annotations` are by split, `dropped` and `incomplete` list the images of every reason.
+    `samples` and `annotations` are by split, `columns` those of samples that have any value, `dropped` and `incomplete` list the images of every reason.
     """
 
     template: TemplateReport
     samples: dict[str, Counted] = field(default_factory=dict)
+    columns: list[str] = field(default_factory=list)
     annotations: dict[str, Counted] = field(default_factory=dict)
     dropped: Found = field(default_factory=dict)
     incomplete: Found = field(default_factory=dict)
@@ -41,6 +42,8 @@ class ObjectReport:
         {"samples": self.samples, "annotations": self.annotations}[kind][split] = Counted(
             notes["rows"], [*notes["videos"]]
         )
+        if kind == "samples":
+            self.columns = sorted({*self.columns, *notes["filled"]})
         for found, more in ((self.dropped, notes.get("dropped", {})), (self.incomplete, notes.get("incomplete", {}))):
             for reason, images in more.items():
                 found[reason] = list(dict.fromkeys([*found.get(reason, ()), *images]))
@@ -59,6 +62,21 @@ class ObjectReport:
         """How many samples or annotations of a split were written."""
         counted: Counted = getattr(self, kind).get(split, Counted())
         return counted.rows
+
+    @property
+    def fit(self) -> str:
+        """Whether the template is as the table of categories knows it."""
+        return "differs" if self.template.notes else "as known"
+
+    def totals(self) -> tuple[int, ...]:
+        """Samples by split, videos, annotations, images left out and images that lack something."""
+        samples = (self.rows("samples", split) for split in SPLITS)
+        videos = sum(self.videos(split) for split in SPLITS)
+        truth = sum(self.rows("annotations", split) for split in SPLITS)
+        odd = (
+            len({image for images in found.values() for image in images}) for found in (self.dropped, self.incomplete)
+        )
+        return (*samples, videos, truth, *odd)
 
     def videos(self, split: str) -> int:
         """How many videos a split has, in samples or annotations."""
@@ -97,21 +115,36 @@ class ConversionReport:
         del content["revision"]
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
-    def to_text(self) -> str:
+    def to_rich(self) -> Any:
         """The report for the eyes: a table of the objects, totals of what is irregular, then every remark."""
-        head = (
-            f"{'object':<18}{'train':>8}{'videos':>8}{'test':>8}{'videos':>8}{'truth':>8}{'dropped':>9}{'lacking':>9}"
-        )
-        lines = [head + "  template"]
+        from rich.console import Group
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
+        heads = (*SPLITS, "videos", "truth", "left out", "lacking")
+        table = Table("object", *heads, "template", box=None, pad_edge=False)
+        for column in table.columns[1:-1]:
+            column.justify = "right"
         for name, entry in self.objects.items():
-            counts = "".join(f"{entry.rows('samples', split):>8}{entry.videos(split):>8}" for split in SPLITS)
-            truth = sum(entry.rows("annotations", split) for split in SPLITS)
-            odd = (sum(map(len, found.values())) for found in (entry.dropped, entry.incomplete))
-            odd_text = "".join(f"{number:>9}" for number in odd)
-            lines.append(f"{name:<18}{counts}{truth:>8}{odd_text}  {'differs' if entry.template.notes else 'as known'}")
-        for fate, title in (("dropped", "left out"), ("incomplete", "kept without")):
-            lines += [f"{title}: {number:>6}  {reason}" for reason, number in self.reasons(fate).items()]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.all_notes())])
+            table.add_row(name, *(f"{number:,}" for number in entry.totals()), entry.fit)
+        lines = [
+            f"{title} {number:,}: {reason}"
+            for fate, title in (("dropped", "left out"), ("incomplete", "kept without"))
+            for reason, number in self.reasons(fate).items()
+        ]
+        notes = [Padding(Text(note), (0, 0, 0, 2), expand=False) for note in (*lines, *self.all_notes())]
+        return Group(table, Text(), *notes)
+
+    def to_text(self) -> str:
+        """The same as plain text, 120 columns wide."""
+        from io import StringIO
+
+        from rich.console import Console
+
+        stream = StringIO()
+        Console(file=stream, width=120, color_system=None).print(self.to_rich())
+        return stream.getvalue()
 
     def all_notes(self) -> list[str]:
         """Every remark, those about one object with its name."""

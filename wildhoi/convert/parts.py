@@ -3,10 +3,10 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +19,7 @@ from wildhoi.schema import Annotation, Sample
 from wildhoi.submission.defects import Defect, DefectError
 
 Kind = Literal["samples", "annotations"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Found = dict[str, list[str]]
 
 NOTES = b"wildhoi"
@@ -70,10 +71,11 @@ class Part:
 
 @dataclass(frozen=True)
 class PartNotes:
-    """What a part's file says of itself."""
+    """What a part's file says of itself; `filled` are the columns that have any value."""
 
     rows: int
     videos: Sequence[str]
+    filled: Sequence[str]
     dropped: Found
     incomplete: Found
 
@@ -89,16 +91,24 @@ def convert_part_strictly(part: Part, path: Path) -> None:
 
 
 def _write(part: Part, path: Path, *, strict: bool) -> None:
-    log, videos, rows = Log(), dict[str, None](), 0
+    log, videos, filled, rows = Log(), dict[str, None](), set[str](), 0
     stream: Iterator[Sample | Annotation] = iter(part.read(part.spec, log))
     with open_part_writer(part.kind, path) as writer:
         while group := list(islice(stream, ROWS_PER_GROUP)):
-            writer.write_table(_table(part.kind, group))
+            table = _table(part.kind, group)
+            writer.write_table(table)
+            filled |= {name for name in table.schema.names if table[name].null_count < len(table)}
             videos |= dict.fromkeys(item.video_id for item in group)
             rows += len(group)
         if strict and (defects := log.defects()):
             raise DefectError(f"{part.object}, {part.split}, {part.key}", defects)
-        notes = {"rows": rows, "videos": [*videos], "dropped": log.dropped, "incomplete": log.incomplete}
+        notes = {
+            "rows": rows,
+            "videos": [*videos],
+            "filled": sorted(filled),
+            "dropped": log.dropped,
+            "incomplete": log.incomplete,
+        }
         writer.add_key_value_metadata({NOTES.decode(): json.dumps(notes)})
 
 
@@ -123,7 +133,7 @@ def read_notes(path: Path) -> PartNotes:
     """
     try:
         content = json.loads((pq.read_metadata(path).metadata or {})[NOTES])
-        return PartNotes(content["rows"], content["videos"], content["dropped"], content["incomplete"])
+        return PartNotes(**{field.name: content[field.name] for field in fields(PartNotes)})
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: is damaged; remove the unfinished folder and convert again") from None
 

@@ -14,16 +14,25 @@ from wildhoi import __version__
 from wildhoi.convert.card import write_card
 from wildhoi.convert.conversion_report import ConversionReport, ObjectReport
 from wildhoi.convert.mini import write_mini
-from wildhoi.convert.parts import STRICT_HINT, Kind, Part, PartNotes, convert_part, convert_part_strictly, read_notes
+from wildhoi.convert.parts import (
+    KINDS,
+    STRICT_HINT,
+    Kind,
+    Part,
+    PartNotes,
+    convert_part,
+    convert_part_strictly,
+    read_notes,
+)
 from wildhoi.convert.shards import join_parts
-from wildhoi.dataset.folder import IDENTITY, seal_folder
+from wildhoi.dataset.folder import SPLITS, seal_folder
 from wildhoi.engine import map_shards
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, read_json, sha256_text, write_text
+from wildhoi.layout import CONVERTING, IDENTITY
 from wildhoi.schema import BodyKind
 from wildhoi.submission.defects import Defect, DefectError
 
-WORK = ".conversion"
 SETTINGS = "settings.json"
 
 Progress = Callable[[str, int, int], None]
@@ -75,8 +84,8 @@ def run_conversion(
         InputError: `out` holds something else, or a file is invalid in a way that stops a conversion.
         DefectError: `strict`, and something is irregular; carries all of the first part that is.
     """
-    work, fresh = out / WORK, not out.is_dir() or not any(out.iterdir())
-    settings = _settings(conversion, strict)
+    work, fresh = out / CONVERTING, not out.is_dir() or not any(out.iterdir())
+    settings = _settings(conversion)
     _claim(out, work, settings)
     try:
         report = ConversionReport(dict(conversion.prepare(out)), track=conversion.track)
@@ -85,10 +94,13 @@ def run_conversion(
             shutil.rmtree(out)
         raise
     if strict:
-        _refuse_irregular(report)
+        _refuse_irregular(report)  # before long work is done
     run = _Run(workers, strict, sha256_text(settings), progress)
     for group, parts in _groups(conversion.parts).items():
         _convert_group(group, parts, out, run, report)
+    _refuse_empty(conversion, report)
+    if strict:
+        _refuse_irregular(report)
     write_mini(out)
     report.notes += conversion.remarks(report)
     write_text(out / "conversion_report.json", report.to_json())
@@ -100,15 +112,24 @@ def run_conversion(
 
 
 def _refuse_irregular(report: ConversionReport) -> None:
-    """Refuse what was left out while the small files were written."""
+    """Refuse a release of which something was left out or lacks something."""
     defects = [
         Defect("irregular", reason, "a complete release", STRICT_HINT, image_id=image_id)
         for entry in report.objects.values()
-        for reason, images in entry.dropped.items()
+        for found in (entry.dropped, entry.incomplete)
+        for reason, images in found.items()
         for image_id in images
     ]
     if defects:
-        raise DefectError("the truth", defects)
+        raise DefectError("the release", defects)
+
+
+def _refuse_empty(conversion: Conversion, report: ConversionReport) -> None:
+    """Refuse a conversion whose parts made no row."""
+    if conversion.parts and not any(report.rows(kind, split) for kind in KINDS for split in SPLITS):
+        reasons = report.reasons("dropped")
+        why = "; ".join(f"{number} images: {reason}" for reason, number in reasons.items()) or "no image is listed"
+        raise InputError(f"nothing of {conversion.name} was converted: {why}; is this what you wanted to convert?")
 
 
 @dataclass(frozen=True)
@@ -121,8 +142,8 @@ class _Run:
     progress: Progress | None
 
 
-def _settings(conversion: Conversion, strict: bool) -> str:
-    content = {"name": conversion.name, "track": conversion.track, "strict": strict, "wildhoi": __version__}
+def _settings(conversion: Conversion) -> str:
+    content = {"name": conversion.name, "track": conversion.track, "wildhoi": __version__}
     return canonical_json(content | dict(conversion.settings)) + "\n"
 
 
@@ -155,9 +176,9 @@ def _groups(parts: Sequence[Part]) -> dict[Group, list[Part]]:
 def _convert_group(group: Group, parts: Sequence[Part], out: Path, run: _Run, report: ConversionReport) -> None:
     """Convert the parts of a group, join them and count what they say; a finished group is only counted."""
     name = "-".join(group)
-    done = out / WORK / f"{name}.json"
+    done = out / CONVERTING / f"{name}.json"
     if not done.is_file():
-        folder = out / WORK / name
+        folder = out / CONVERTING / name
         files = map_shards(
             convert_part_strictly if run.strict else convert_part,
             {part.key: part for part in parts},
@@ -185,4 +206,5 @@ def _merge(notes: Sequence[PartNotes]) -> dict[str, Any]:
             for reason, ids in images.items():
                 found[kind].setdefault(reason, []).extend(ids)
     videos = sorted({video for note in notes for video in note.videos})
-    return {"rows": sum(note.rows for note in notes), "videos": videos, **found}
+    filled = sorted({name for note in notes for name in note.filled})
+    return {"rows": sum(note.rows for note in notes), "videos": videos, "filled": filled, **found}

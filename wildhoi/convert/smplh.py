@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.geometry import rotvec_to_matrix
 from wildhoi.schema import N_BETAS, Camera, Human, ObjectPose, Vector3
 
@@ -119,6 +119,14 @@ def _pelvis(gender: str, betas: tuple[float, ...], folder: str | None) -> Vector
     import torch
 
     from wildhoi.body import load_body
+    from wildhoi.body.loading import FOLDER_VARIABLE, LICENCES
 
-    body = load_body("smplh", gender=gender, folder=None if folder is None else Path(folder))
+    try:
+        body = load_body("smplh", gender=gender, folder=None if folder is None else Path(folder))
+    except MissingAssetError:
+        raise MissingAssetError(
+            f"body model smplh/SMPLH_{gender.upper()}.npz (or .pkl) is missing: a conversion needs the pelvis of every "
+            f"body; get it under its licence from {LICENCES['smplh']}, and let {FOLDER_VARIABLE} name the folder "
+            f"that it is put into (now: {folder or 'not set'})"
+        ) from None
     return np.asarray(body.pelvis(torch.tensor([betas], dtype=torch.float64))[0].numpy())

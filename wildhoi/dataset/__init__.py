@@ -4,7 +4,6 @@ from wildhoi.dataset.annotations import ANNOTATIONS, ROTATION_TOLERANCE, load_an
 from wildhoi.dataset.annotations import write_annotations as write_annotations
 from wildhoi.dataset.folder import (
     BODY_MODELS,
-    IDENTITY,
     SHIPPED,
     SPLITS,
     DataFolder,

@@ -14,18 +14,17 @@ from typing import get_args
 
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import canonical_json, read_json, sha256_file, sha256_text, write_text
+from wildhoi.layout import CARD, CHECKSUMS, CONVERTING, DOWNLOADING, IDENTITY, RECORD
 from wildhoi.schema import BodyKind
 
 SPLITS = ("train", "test")
-IDENTITY, CHECKSUMS, CARD = "dataset.json", "checksums.json", "README.md"
-UNFINISHED = (".conversion", ".download")  # what a conversion or a download keeps until it is done
 BODY_MODELS: tuple[BodyKind, ...] = get_args(BodyKind)
 SHIPPED = {"open-sample": Path(__file__).parents[1] / "assets" / "sample"}
 
 
 @dataclass(frozen=True)
 class DataFolder:
-    """A data set on disk. `revision` is derived from `checksums`, the recorded hashes of its files by relative path.
+    """A data set on disk; `checksums` are the recorded hashes of its files by relative path.
 
     `track` says where the initial estimates come from, where there is more than one answer.
     """
@@ -38,8 +37,13 @@ class DataFolder:
 
     @property
     def revision(self) -> str:
-        """The name of the content as it was sealed; `changed_files` tells whether it still is that."""
-        return sha256_text(canonical_json(dict(self.checksums)))[:16]
+        """The name of what scores are made from, as it was sealed; `changed_files` tells whether it still is that.
+
+        It is derived from the hashes of the truth, the templates, the lists and `dataset.json`: pictures and inputs, of
+        which folders may have more or fewer, change no score.
+        """
+        scored = {name: value for name, value in self.checksums.items() if _is_scored(name)}
+        return sha256_text(canonical_json(scored))[:16]
 
     @property
     def objects(self) -> Path:
@@ -73,13 +77,21 @@ class DataFolder:
 
     def changed_files(self, split: str) -> list[str]:
         """The files a score of a split is made from that are not as recorded: changed, added or gone."""
-        patterns = (IDENTITY, f"annotations/*/{split}-*.parquet", "objects/*/*", "lists/*")
+        patterns = _scored_patterns(split)
         there = {p.relative_to(self.path).as_posix(): p for pattern in patterns for p in self.path.glob(pattern)}
         changed = [name for name, path in there.items() if sha256_file(path) != self.checksums.get(name)]
         gone = [
             name for name in self.checksums if name not in there and any(fnmatch(name, pattern) for pattern in patterns)
         ]
         return sorted(changed + gone)
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The files that a download of some objects or splits did not ask for."""
+        record = self.path / RECORD
+        content = read_json(record) if record.is_file() else {}
+        asked = content.get("files") if isinstance(content, dict) else None
+        return frozenset(set(self.checksums) - set(asked)) if isinstance(asked, list) else frozenset()
 
     def problems(self, progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
         """Every file that is not as recorded, and what is wrong with it: changed, gone, or not recorded.
@@ -88,16 +100,26 @@ class DataFolder:
             progress: called with (files compared, files).
         """
         found: dict[str, str] = {}
-        for done, (name, recorded) in enumerate(self.checksums.items()):
-            if progress is not None:
-                progress(done, len(self.checksums))
+        for done, (name, recorded) in enumerate(self.checksums.items(), 1):
             path = self.path / name
             if not path.is_file():
-                found[name] = "is gone"
+                if name not in self.left_out:
+                    found[name] = "is gone"
             elif sha256_file(path) != recorded:
                 found[name] = "is not as recorded"
+            if progress is not None:
+                progress(done, len(self.checksums))
         extra = set(list_files(self.path)) - {*self.checksums, CHECKSUMS, CARD}
         return dict(sorted({**found, **dict.fromkeys(extra, "is not recorded")}.items()))
+
+
+def _scored_patterns(split: str) -> tuple[str, ...]:
+    """The files that scores of a split are made from."""
+    return (IDENTITY, f"annotations/*/{split}-*.parquet", "objects/*/*", "lists/*")
+
+
+def _is_scored(name: str) -> bool:
+    return any(fnmatch(name, pattern) for split in SPLITS for pattern in _scored_patterns(split))
 
 
 def data_root() -> Path:
@@ -128,7 +150,7 @@ def find_data(name: str | Path) -> DataFolder:
     for place in places:
         if (place / IDENTITY).is_file():
             return open_folder(place)
-    unfinished = any((Path(name) / hidden).exists() for hidden in UNFINISHED)
+    unfinished = any((Path(name) / hidden).exists() for hidden in (CONVERTING, DOWNLOADING))
     if Path(name).is_dir() and (os.sep in str(name) or unfinished):
         raise InputError(
             f"{name}: has no {IDENTITY}, so it is no data folder, or one that is not finished; "

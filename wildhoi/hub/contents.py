@@ -7,10 +7,8 @@ from pathlib import Path
 
 from wildhoi.errors import InputError
 from wildhoi.files import read_json, sha256_file
+from wildhoi.layout import CHECKSUMS, IDENTITY
 
-IDENTITY = "dataset.json"
-CHECKSUMS = "checksums.json"
-CARD = "README.md"
 TABLES = ("samples", "annotations")
 WORKERS = 4
 
@@ -18,7 +16,7 @@ WORKERS = 4
 WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}"
 LAYOUT = re.compile(
     rf"{WORD}\.(?:json|jsonl|md|png|jpg|txt)|LICENSE|NOTICE|(?:samples|annotations)/{WORD}/{WORD}\.parquet"
-    rf"|mini/(?:samples|annotations)/{WORD}\.parquet|objects/{WORD}/{WORD}|lists/{WORD}\.json",
+    rf"|mini/(?:samples|annotations)/{WORD}/{WORD}\.parquet|objects/{WORD}/{WORD}|lists/{WORD}\.json",
     re.ASCII,
 )
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -48,11 +46,12 @@ def read_checksums(path: Path, where: str) -> dict[str, str]:
 
 def group_of(name: str) -> tuple[str, str, str] | None:
     """The files that belong together: kind, object and split of a table, kind and object of a template; else None."""
-    kind, _, rest = name.partition("/")
-    thing, _, file = rest.partition("/")
+    kind, *rest = name.split("/")
     if kind in TABLES:
-        return kind, thing, file.partition("-")[0]
-    return (kind, thing, "") if kind == "objects" else None
+        return kind, rest[0], rest[1].partition("-")[0]
+    if kind == "mini":
+        return f"{kind}/{rest[0]}", rest[1], rest[2].partition("-")[0]
+    return (kind, rest[0], "") if kind == "objects" else None
 
 
 def select(names: Iterable[str], objects: Sequence[str] | None, splits: Sequence[str] | None, where: str) -> list[str]:

@@ -14,14 +14,12 @@ from typing import Any
 from wildhoi.errors import InputError, RunError
 from wildhoi.files import canonical_json, read_json, require_writable, sha256_file, write_text
 from wildhoi.hub import contents
-from wildhoi.hub.contents import CARD, CHECKSUMS, IDENTITY
 from wildhoi.hub.naming import KIND, Asked, is_offline, repository
 from wildhoi.hub.progress import Meter, Progress, bar_of
 from wildhoi.hub.remote import client, explained, list_files, pin
 from wildhoi.hub.troubles import line_error, offline
+from wildhoi.layout import CARD, CHECKSUMS, DOWNLOADING, IDENTITY, RECORD
 
-STAGING = ".download"
-RECORD = ".hub.json"
 ATTEMPTS = 2
 MAX_FILE = 4 * 2**30
 MAX_JSON = 64 * 2**20
@@ -84,7 +82,7 @@ def download(
     if is_offline():
         return _at_hand(asked, out, objects, splits)
     commit = pin(asked)
-    remote = _describe(asked, commit, out / STAGING)
+    remote = _describe(asked, commit, out / DOWNLOADING)
     _require_same(remote, out)
     wanted = _wanted(remote.checksums, out, contents.select(remote.checksums, objects, splits, str(asked)))
     with explained(asked):
@@ -93,8 +91,8 @@ def download(
     _require_possible(remote, [*missing, *card], out)
     meter = Meter(contents.total_size(remote.sizes, [*missing, *card]), progress)
     with explained(asked):
-        _fetch_all(remote, [*missing, *card], out / STAGING, meter)
-        _publish(remote, out, [*missing, *card])
+        _fetch_all(remote, [*missing, *card], out / DOWNLOADING, meter)
+        _publish(remote, out, [*missing, *card], wanted)
     return Downloaded(
         out, asked.repository, revision or "main", commit, len(missing), len(wanted) - len(missing), meter.total
     )
@@ -102,7 +100,7 @@ def download(
 
 def _require_ours(out: Path) -> None:
     """Refuse a folder that holds something that no download has put there."""
-    marks = (IDENTITY, STAGING)
+    marks = (IDENTITY, DOWNLOADING)
     if out.exists() and any(out.iterdir()) and not any((out / mark).exists() for mark in marks):
         raise InputError(f"{out}: holds files and is no data folder; choose another with --out, or empty it")
 
@@ -241,9 +239,9 @@ def _may_pass(error: Exception) -> bool:
     return getattr(error, "errno", None) is None
 
 
-def _publish(remote: Remote, out: Path, names: Sequence[str]) -> None:
+def _publish(remote: Remote, out: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
     """Move what was fetched to its place; while that lasts the folder is an unfinished one."""
-    staging, last = out / STAGING, (CHECKSUMS, IDENTITY)
+    staging, last = out / DOWNLOADING, (CHECKSUMS, IDENTITY)
     data = [name for name in names if name not in (CARD, *last)]
     if data:
         (out / IDENTITY).unlink(missing_ok=True)
@@ -251,7 +249,12 @@ def _publish(remote: Remote, out: Path, names: Sequence[str]) -> None:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (staging / name).replace(out / name)
     asked = remote.asked
-    record = {"repository": asked.repository, "revision": asked.revision or "main", "commit": remote.commit}
+    record = {
+        "repository": asked.repository,
+        "revision": asked.revision or "main",
+        "commit": remote.commit,
+        "files": sorted(wanted),
+    }
     write_text(out / RECORD, canonical_json(record) + "\n")
     for name in last:
         (staging / name).replace(out / name)

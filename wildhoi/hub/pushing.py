@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import read_bytes, sha256_file
 from wildhoi.hub import contents, naming
-from wildhoi.hub.contents import CARD, CHECKSUMS
 from wildhoi.hub.naming import KIND, Asked, access_url
 from wildhoi.hub.progress import Meter, Progress
 from wildhoi.hub.remote import RemoteFile, client, explained, list_files, list_tags
 from wildhoi.hub.troubles import LOGIN, is_logged_in
+from wildhoi.layout import CARD, CHECKSUMS
 
 if TYPE_CHECKING:
     from wildhoi.dataset import DataFolder
@@ -99,9 +99,9 @@ def push(
         MissingAssetError: nobody is logged in, or the login may not write there.
         RunError: the Hub cannot be reached, or someone else has changed the repository meanwhile.
     """
-    from wildhoi.dataset import open_folder  # heavier than what a download needs
+    from wildhoi.dataset import find_data  # heavier than what a download needs
 
-    data = open_folder(Path(folder))
+    data = find_data(Path(folder))
     asked = Asked(data.name, naming.repository(repository or data.name))
     _require_allowed(data.name, private=private)
     with explained(asked):

@@ -144,7 +144,7 @@ def explained(asked: Asked, *, quiet: bool = True) -> Iterator[None]:
         with _quiet() if quiet else nullcontext():
             yield
     except (line_error(), OSError, ValueError, RuntimeError, RevisionResolutionError) as error:
-        raise explain(error, asked) from error
+        raise explain(error, asked) from None
 
 
 @contextmanager

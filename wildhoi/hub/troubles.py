@@ -63,10 +63,10 @@ def offline(asked: Asked) -> MissingAssetError:
 def _absent(asked: Asked, *, logged_in: bool) -> MissingAssetError:
     """No such repository, or a private one; the Hub does not tell which."""
     closed = "or it is private and your login may not see it" if logged_in else f"or it is private: then {LOGIN}"
-    name = asked.name.rpartition("/")[2]
+    release = "{wildhoi,behave,rhobin}" if "/" in asked.name else asked.name
     return MissingAssetError(
         f"{asked}: there is no such data set on {endpoint()} ({closed}); while no copy is public, make your own from "
-        f"the raw release: `wildhoi data convert {name} RAW --out DIR`"
+        f"the raw release: `wildhoi data convert {release} RAW --out DIR`"
     )
 
 

@@ -11,7 +11,7 @@ from wildhoi.convert.behave_release.facts import load_facts
 from wildhoi.convert.behave_release.npz import read_npz
 from wildhoi.convert.safe_pickle import load_pickle
 from wildhoi.convert.smplh import Fit, finite_numbers, read_fit
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, UnsafeError
 from wildhoi.geometry import rotvec_to_matrix
 from wildhoi.schema import Matrix3, Vector3
 
@@ -96,6 +96,8 @@ def _read_pickle(path: Path) -> Any:
     for encoding in ("ASCII", "latin1"):
         try:
             return load_pickle(path, encoding=encoding, max_bytes=MAX_PICKLE_BYTES)
+        except UnsafeError:
+            raise
         except InputError:
             continue
     return None

@@ -9,6 +9,7 @@ Columns by image; all but `image_id` may be absent, or null in a row. Metres, ra
 - correspondences: `x3d` (4096 x 3), `x2d` and `w2d` (4096 x 2), 64 x 64 cells row by row, x fastest.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +49,13 @@ LAYOUT = columns.Layout(
         "w2d": (4096, 2),
     },
 )
+WHOLE_SECOND = re.compile(r"_(\d{3})_(\d)$", re.ASCII)
 IDS = columns.Layout(texts=("image_id",), numbers={})
+
+
+def in_full(image_id: str) -> str:
+    """An image id with its time to the millisecond: `.._026_0` and `.._026.000_0` are one image."""
+    return WHOLE_SECOND.sub(r"_\1.000_\2", image_id)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def check_file(path: Path) -> FileFacts:
         InputError: it is no readable file of estimates, or has an image twice.
     """
     table = read_file(path)
-    names = [name for name in table.texts["image_id"] if name]
+    names = [in_full(name) for name in table.texts["image_id"] if name]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise InputError(f"{path}: image_id {twice[0]!r} is there twice ({len(twice)} such), want each image once")
@@ -119,13 +126,14 @@ class Estimates:
         self._places: dict[str, tuple[Path, int]] = {}
         for path in files:
             names = columns.read_columns(path, IDS).texts["image_id"]
-            self._places.update({name: (path, row) for row, name in enumerate(names) if name})
+            self._places.update({in_full(name): (path, row) for row, name in enumerate(names) if name})
 
     def find(self, image_id: str, kinect: Kinect) -> Estimate | None:
         """The estimate of an image; None where no file knows it."""
-        if image_id not in self._places:
+        place = self._places.get(in_full(image_id))
+        if place is None:
             return None
-        path, row = self._places[image_id]
+        path, row = place
         table = _keep_file(path)
         values = {name: array[row] for name, array in table.numbers.items() if table.present[name][row]}
         return _estimate(values, kinect)

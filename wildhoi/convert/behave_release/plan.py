@@ -12,7 +12,7 @@ from wildhoi.convert.behave_release.facts import Sequence, load_facts
 from wildhoi.convert.behave_release.initial import FileFacts, check_file, find_files
 from wildhoi.convert.behave_release.keyframes import KeyFrame, read_key_frames
 from wildhoi.convert.behave_release.rows import SequenceSpec, read_annotations
-from wildhoi.convert.behave_release.samples import GIVEN, RENDERED, read_samples
+from wildhoi.convert.behave_release.samples import GIVEN, NO_ESTIMATE, RENDERED, read_samples
 from wildhoi.convert.behave_release.survey import Survey, listing, read_info, survey_release
 from wildhoi.convert.behave_release.templates import convert_scan, find_scan
 from wildhoi.convert.conversion_report import ConversionReport, ObjectReport
@@ -69,8 +69,8 @@ def plan_behave(
         _write_lists(out / "lists", survey, listed)
         return {name: ObjectReport(_convert_template(raw, name, out)) for name in names}
 
-    def remarks(_: ConversionReport) -> list[str]:
-        return survey.notes
+    def remarks(report: ConversionReport) -> list[str]:
+        return [*survey.notes, *_coverage_of(estimates, report)]
 
     settings = {
         "fits": chosen,
@@ -80,6 +80,15 @@ def plan_behave(
         "init": [sha256_file(path) for path in estimates],
     }
     return Conversion("behave", "smplh", planner.track, settings, parts, prepare, remarks)
+
+
+def _coverage_of(estimates: Mapping[Path, FileFacts], report: ConversionReport) -> list[str]:
+    """How many rows of the initial estimates belong to an image that was converted."""
+    if not estimates:
+        return []
+    rows = sum(report.rows("samples", split) for split in SPLITS)
+    used = rows - report.reasons("incomplete").get(NO_ESTIMATE, 0)
+    return [f"initial estimates: {used} of {sum(len(facts.images) for facts in estimates.values())} rows are used"]
 
 
 class _Planner:
@@ -154,7 +163,7 @@ def _by_sequence(listed: list[KeyFrame] | None, survey: Survey) -> KeyFrames:
             lost.append(entry.image_id)
     if not found:
         raise InputError(f"no key frame is of a sequence that is converted; the list names {listing(lost)}")
-    survey.notes.append(f"{len(listed)} key frames, {len(lost)} of them of sequences that are not converted")
+    survey.notes.append(f"{len(listed)} key frames are listed" + (f", {len(lost)} not converted" if lost else ""))
     if lost:
         survey.notes.append(f"key frames of sequences that are not converted: {listing(lost)}")
     return {name: tuple(entries) for name, entries in found.items()}

@@ -14,6 +14,7 @@ from wildhoi.convert.parts import Log
 from wildhoi.schema import ObjectPose, Sample
 
 GIVEN, RENDERED = "given", "gt-rendered"
+NO_ESTIMATE = "no initial estimate"
 NOTHING = Estimate()
 
 
@@ -23,7 +24,7 @@ def read_samples(spec: SequenceSpec, log: Log) -> Iterator[Sample]:
     for row in read_rows(spec, log):
         estimate = estimates.find(row.image_id, row.kinect)
         if estimate is None and spec.has_estimates:
-            log.lack(row.image_id, "no initial estimate")
+            log.lack(row.image_id, NO_ESTIMATE)
         estimate = estimate or NOTHING
         for problem in estimate.problems:
             log.lack(row.image_id, problem)

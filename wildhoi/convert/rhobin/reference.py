@@ -112,6 +112,8 @@ def convert_reference(ref: Path, out: Path, *, dataset: str) -> ConversionReport
 
 def _read(ref: Path) -> dict[str, dict[Any, Any]]:
     """The reference as its two tables."""
+    if ref.is_dir():
+        raise InputError(f"{ref}: is a folder; give the reference pickle itself, such as {ref / 'ref.pkl'}")
     content = load_pickle(ref)
     tables: dict[str, dict[Any, Any]] = content if isinstance(content, dict) else {}
     if not all(isinstance(tables.get(key), dict) and tables[key] for key in ("annotations", "templates")):

@@ -21,6 +21,7 @@ from wildhoi.objects import Category, find_category, load_categories
 NAME = "wildhoi"
 SPLIT_FILE = "train_test_split.json"
 GIVE = "give the release's unpacked folder, or --data with its data/ folder"
+RATES = [rate for rate in range(1, FRAMES_PER_SECOND + 1) if FRAMES_PER_SECOND % rate == 0]
 LISTED = {"train": "train_videos", "test": "test_videos"}
 
 Split = Mapping[str, Mapping[str, Any]]
@@ -53,8 +54,8 @@ def plan_wildhoi(
     wrong = sorted(set(splits) - set(SPLITS))
     if wrong or not splits:
         raise InputError(f"--splits: got {', '.join(wrong) or 'none'}, want some of {', '.join(SPLITS)}")
-    if not 1 <= fps <= FRAMES_PER_SECOND or FRAMES_PER_SECOND % fps:
-        raise InputError(f"--fps: got {fps}, want a divisor of {FRAMES_PER_SECOND}, the frame rate of the videos")
+    if fps not in RATES:
+        raise InputError(f"--fps: got {fps}, want {', '.join(map(str, RATES))}: a divisor of the videos' frame rate")
     categories = _choose(raw, data, objects, pictures)
     split, notes = _read_split(raw / SPLIT_FILE)
     parts = [part for category in categories for part in _parts(raw, data, category, split, splits, fps, notes)]
@@ -75,7 +76,8 @@ def _choose(raw: Path, data: Path, objects: Sequence[str] | None, pictures: bool
     """The categories to convert: those named, else those of the table that the release has."""
     nowhere = next((place for place in (raw, data) if not place.is_dir()), None)
     if nowhere is not None:
-        raise MissingAssetError(f"{nowhere}: does not exist, so no release is found; {GIVE}")
+        what = "is a file; unpack the release" if nowhere.is_file() else "does not exist"
+        raise MissingAssetError(f"{nowhere}: {what}, so no release is found; {GIVE}")
     wanted = [find_category(name) for name in (objects if objects is not None else load_categories())]
     if objects is not None:
         for category in wanted:

@@ -84,7 +84,7 @@ def _instances(spec: VideoSpec, log: Log) -> Sequence[Instance]:
     except UnsafeError:
         raise
     except InputError:
-        log.drop(spec.video, f"{TRACKING}: no file of the video that can be read")
+        log.drop(spec.video, f"{TRACKING}: none that can be read, a whole video is left out")
         return []
     if malformed:
         log.drop(spec.video, f"{TRACKING}: a malformed instance or frame")

@@ -48,7 +48,9 @@ def require_release(category: Category) -> Release:
         InputError: the category is not one of WildHOI.
     """
     if category.wildhoi is None:
-        raise InputError(f"object {category.name!r} is not in the WildHOI release, it belongs to {category.datasets}")
+        raise InputError(
+            f"object {category.name!r} is not in the WildHOI release, it belongs to {', '.join(category.datasets)}"
+        )
     return category.wildhoi
 
 
