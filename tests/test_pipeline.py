@@ -47,6 +47,14 @@ def converted(raw, tmp_path_factory):
     return out, report
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The contents of the made-up conversion that nothing interrupted."""
+    out = tmp_path_factory.mktemp("made-up") / "whole"
+    run_conversion(conversion(), out)
+    return contents(out)
+
+
 @pytest.fixture(autouse=True)
 def go_on():
     yield
@@ -86,8 +94,7 @@ def test_every_file_but_the_card_is_recorded_with_its_hash(converted):
 
 
 @pytest.mark.parametrize("stop", ["0003", "0104"])
-def test_an_interrupted_conversion_continues_to_the_same_bytes(tmp_path, stop):
-    run_conversion(conversion(), tmp_path / "whole")
+def test_an_interrupted_conversion_continues_to_the_same_bytes(tmp_path, whole, stop):
     pipeline_parts.STOP_AT.append(stop)
     with pytest.raises((WildhoiError, Stop)):
         run_conversion(conversion(), tmp_path / "halved")
@@ -97,7 +104,7 @@ def test_an_interrupted_conversion_continues_to_the_same_bytes(tmp_path, stop):
     assert not {"dataset.json", "checksums.json"} & {p.name for p in (tmp_path / "halved").iterdir()}
     pipeline_parts.STOP_AT.clear()
     run_conversion(conversion(), tmp_path / "halved")
-    assert contents(tmp_path / "halved") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "halved") == whole
     assert not (tmp_path / "halved/.conversion").exists()
 
 
@@ -115,17 +122,15 @@ def fail(*args, **kwargs):
 
 
 @pytest.mark.parametrize("step", ["write_mini", "write_card", "seal_folder", "join_parts"])
-def test_an_interruption_after_the_parts_leaves_no_finished_folder(tmp_path, monkeypatch, step):
-    plan = conversion(n_parts=2, rows=2)
-    run_conversion(plan, tmp_path / "whole")
+def test_an_interruption_after_the_parts_leaves_no_finished_folder(tmp_path, whole, monkeypatch, step):
 
     with monkeypatch.context() as patch:
         patch.setattr(f"wildhoi.convert.pipeline.{step}", fail)
         with pytest.raises(Stop):
-            run_conversion(plan, tmp_path / "out")
+            run_conversion(conversion(), tmp_path / "out")
     assert not (tmp_path / "out/dataset.json").exists()
-    run_conversion(plan, tmp_path / "out")
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    run_conversion(conversion(), tmp_path / "out")
+    assert contents(tmp_path / "out") == whole
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -149,15 +154,14 @@ def test_a_killed_conversion_continues_to_the_same_bytes(raw, converted, tmp_pat
 
 
 @pytest.mark.xfail(reason="files that a killed run was writing stay beside those of the data folder", strict=True)
-def test_a_file_half_written_by_a_killed_run_is_gone_in_the_end(tmp_path):
-    run_conversion(conversion(), tmp_path / "whole")
+def test_a_file_half_written_by_a_killed_run_is_gone_in_the_end(tmp_path, whole):
     begin(tmp_path / "out")
     half = tmp_path / "out/objects/tennis/.keypoints.json.a1b2c3d4/keypoints.json"
     half.parent.mkdir()
     half.write_text("{")
     assert HALF_WRITTEN.search(half.relative_to(tmp_path / "out").as_posix())
     run_conversion(conversion(), tmp_path / "out")
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "out") == whole
 
 
 # --- where it may write ---------------------------------------------------------------------------------------------
@@ -188,19 +192,19 @@ def test_only_the_same_settings_continue(tmp_path):
     run_conversion(conversion(fps=3), tmp_path / "out")
 
 
-@pytest.mark.parametrize("finished", [[], ["write_mini"]])
-def test_what_was_begun_without_strict_is_refused_with_it_and_finished_without(tmp_path, monkeypatch, finished):
-    run_conversion(conversion(), tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        for step in finished:  # every part is done then, and none of them read again
-            patch.setattr(f"wildhoi.convert.pipeline.{step}", fail)
-            pipeline_parts.STOP_AT[:] = ["none"]
+@pytest.mark.parametrize("all_parts", [False, True])
+def test_what_was_begun_without_strict_is_refused_with_it_and_finished_without(tmp_path, whole, monkeypatch, all_parts):
+    if all_parts:  # so that none is read again
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            patch.setattr("wildhoi.convert.pipeline.write_mini", fail)
+            run_conversion(conversion(), tmp_path / "out")
+    else:
         begin(tmp_path / "out")
     with pytest.raises(WildhoiError, match="made up"):
         run_conversion(conversion(), tmp_path / "out", strict=True)
     assert not {"dataset.json", "checksums.json"} & {p.name for p in (tmp_path / "out").iterdir()}
     run_conversion(conversion(), tmp_path / "out")
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "out") == whole
 
 
 @pytest.mark.parametrize(

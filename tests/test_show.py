@@ -241,16 +241,19 @@ def test_from_the_side_what_is_near_is_on_the_left(body, annotations):
         assert np.sign((centre(covered(panel, OBJECT)) - centre(covered(panel, PERSON)))[0]) == sign
 
 
-RELEASED = (("bicycle", "0106", "001", "008719"), ("skateboard", "0271", "001", "000561"))
+RELEASED = [  # a frame of the release, and the least share of the side view that each mesh covers: a board is thin
+    (("bicycle", "0106", "001", "008719"), 0.02),
+    (("skateboard", "0271", "001", "000561"), 0.015),
+]
 
 
 def test_the_raw_release_is_shown(draw, release_dir):
     """A frame of the release, small and low in detail, with everything in it; with a movable part if there is one."""
-    frame = next(frame for frame in RELEASED if (release_dir / frame[0]).is_dir())
+    frame, share = next(row for row in RELEASED if (release_dir / row[0][0]).is_dir())
     panels, _, _ = draw(release_sample(release_dir, *frame), None, frame[0], split="train")
     assert list(panels) == ["Detections", "Initial estimate", "From the side", "Correspondences"]
     for colour in (PERSON, OBJECT):
-        assert covered(panels["From the side"], colour).mean() > 0.02
+        assert covered(panels["From the side"], colour).mean() > share
 
 
 def test_a_failed_object_leaves_the_body_and_says_so(draw, sample):

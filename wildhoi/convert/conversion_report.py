@@ -25,7 +25,8 @@ class Counted:
 class ObjectReport:
     """One object: what was written, what was left out or lacks something and why, and how well its template fits.
 
-    `samples` and `annotations` are by split, `columns` those of samples that have any value, `dropped` and `incomplete` list the images of every reason.
+    `samples` and `annotations` are by split, `columns` are those of samples that have any value, `dropped` and
+    `incomplete` list the images of every reason.
     """
 
     template: TemplateReport
