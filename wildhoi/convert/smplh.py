@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from wildhoi.convert.values import as_numbers
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.geometry import rotvec_to_matrix
 from wildhoi.schema import N_BETAS, Camera, Human, ObjectPose, Vector3
@@ -92,13 +93,10 @@ def finite_numbers(name: str, value: object) -> Float[np.ndarray, " n"]:
     Raises:
         InputError: not numbers, or NaN or infinite ones; says `name`.
     """
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.empty(0, object)
-    if array.dtype.kind not in "fiu" or array.ndim > 2 or not np.isfinite(array.astype(np.float64)).all():
+    array = as_numbers(value)
+    if array is None or array.ndim > 2 or not np.isfinite(array).all():
         raise InputError(f"{name}: not an array of finite numbers")
-    return array.astype(np.float64).reshape(-1)
+    return array.reshape(-1)
 
 
 def pelvis(gender: str, betas: tuple[float, ...]) -> Vector3:

@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from wildhoi.convert.pickle_arrays import clip
 from wildhoi.convert.smplh import Fit, read_fit
-from wildhoi.dataset import ROTATION_TOLERANCE
-from wildhoi.geometry import nearest_rotation, orthonormality_error, rotvec_to_matrix
+from wildhoi.convert.values import as_numbers, rotation_defect, rotation_error
+from wildhoi.geometry import nearest_rotation, rotvec_to_matrix
 from wildhoi.schema import Camera, Matrix3, ObjectPose
 from wildhoi.submission.defects import Defect, errors, warnings
 from wildhoi.submission.table import MAX_NUMBER, SAID_ROTATION_ERROR
@@ -90,25 +90,6 @@ def read_entry(raw: Any, image_id: str, row: int) -> Entry:
     return entry
 
 
-def as_numbers(raw: Any) -> Numbers | None:
-    """The value as float64, or None where it holds anything but numbers."""
-    try:
-        array = np.asarray(raw)
-    except ValueError:
-        return None
-    with np.errstate(invalid="ignore"):
-        return array.astype(np.float64) if array.dtype.kind in "fiu" else None
-
-
-def rotation_defect(matrix: Matrix3) -> tuple[str, str] | None:
-    """Code and finding of a finite matrix that is no rotation; None for one that is, up to the tolerance."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        error = float(orthonormality_error(matrix))
-    if not error <= ROTATION_TOLERANCE:
-        return "not-a-rotation", f"off orthonormal by {error:.3g}"
-    return ("reflection", "with determinant -1") if np.linalg.det(matrix) < 0 else None
-
-
 def _read_field(entry: Entry, name: str, raw: Any) -> None:
     array = as_numbers(raw)
     if array is None:
@@ -140,7 +121,7 @@ def _read_rotation(entry: Entry, matrix: Matrix3) -> Matrix3:
     if defect := rotation_defect(matrix):
         entry.add(defect[0], f"{ROTATION} {defect[1]}", "a rotation", "orthonormalise it, rows before columns")
         return matrix
-    error = float(orthonormality_error(matrix))
+    error = rotation_error(matrix)
     if error > SAID_ROTATION_ERROR:
         found = f"{ROTATION} off orthonormal by {error:.3g}"
         entry.add("rotation-projected", found, "a rotation", "the nearest rotation is used", "warning")

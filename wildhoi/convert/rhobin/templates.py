@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wildhoi.convert.pickle_arrays import clip
-from wildhoi.convert.rhobin.entries import as_numbers, rotation_defect
 from wildhoi.convert.template_report import TemplateReport, write_info
+from wildhoi.convert.values import as_numbers, rotation_defect
 from wildhoi.errors import InputError
 from wildhoi.files import write_text
 from wildhoi.meshes import MAX_COORDINATE, write_ply

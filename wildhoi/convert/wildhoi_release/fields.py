@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 
 from wildhoi.convert.frames import cut, interaction_box
 from wildhoi.convert.parts import Log
+from wildhoi.convert.values import rotation_defect
 from wildhoi.convert.wildhoi_release.images import (
     ABSENT,
     read_correspondences,
@@ -28,8 +29,6 @@ from wildhoi.convert.wildhoi_release.tracks import (
     finite_numbers,
     numbers,
 )
-from wildhoi.dataset.annotations import ROTATION_TOLERANCE
-from wildhoi.geometry import orthonormality_error
 from wildhoi.schema import Camera, Human, ObjectPose
 
 BODY_FIELDS = {
@@ -100,7 +99,7 @@ def body(place: Place, track: Track) -> Values:
     """The tuned body and its camera; both or none."""
     record, why = track.at(place.frame)
     found = why if record is None else finite_numbers(record, BODY_FIELDS)
-    if not isinstance(found, str) and not _is_rotation(found["cam_R"]):
+    if not isinstance(found, str) and rotation_defect(found["cam_R"]):
         found = "cam_R is no rotation"
     if record is None or isinstance(found, str):
         place.lack(BODY, str(found))
@@ -121,7 +120,7 @@ def object_pose(place: Place, track: Track, camera: Camera | None) -> Values:
     """The object's pose in the SMPL frame: `R^T R_o`, `R^T (t_o - t)`; it needs the camera of the body."""
     record, why = track.at(place.frame)
     found = why if record is None else finite_numbers(record, POSE_FIELDS)
-    if not isinstance(found, str) and not _is_rotation(found["rotmat"]):
+    if not isinstance(found, str) and rotation_defect(found["rotmat"]):
         found = "rotmat is no rotation"
     if not isinstance(found, str) and camera is None:
         found = "no body to relate it to"
@@ -147,10 +146,6 @@ def _extra(
         place.lack(kind, f"{name}: {found}")
         return None
     return found[name]
-
-
-def _is_rotation(matrix: Shaped[np.ndarray, "3 3"]) -> bool:
-    return float(orthonormality_error(matrix)) <= ROTATION_TOLERANCE and float(np.linalg.det(matrix)) > 0
 
 
 def keypoints(place: Place, tracks: Mapping[str, Track]) -> Values:

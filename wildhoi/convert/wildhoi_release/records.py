@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from wildhoi.convert.pickle_arrays import clip
-from wildhoi.dataset import ROTATION_TOLERANCE
-from wildhoi.geometry import nearest_rotation, orthonormality_error
+from wildhoi.convert.values import as_numbers, rotation_defect, rotation_error
+from wildhoi.dataset.annotations import ROTATION_TOLERANCE
+from wildhoi.geometry import nearest_rotation
 from wildhoi.schema import Camera, Human, ObjectPose
 from wildhoi.submission.defects import Defect
 from wildhoi.submission.table import MAX_NUMBER, SAID_ROTATION_ERROR
@@ -87,7 +88,7 @@ def read_record(raw: Mapping[str, Any], image_id: str, row: int | None, *, camer
 
 
 def _read_field(record: Record, name: str, raw: Any, shape: tuple[int, ...]) -> None:
-    array = _as_numbers(raw)
+    array = as_numbers(raw)
     if array is None:
         found = f"an array of {raw.dtype}" if isinstance(raw, np.ndarray) else _kind(raw)
         record.add("value-type", f"{name} as {found}", f"numbers of shape {shape}", "store a float array")
@@ -111,18 +112,6 @@ def _kind(raw: Any) -> str:
     return shown if raw is None or shown.startswith("a ") else f"{type(raw).__name__} {shown}"
 
 
-def _as_numbers(raw: Any) -> Float[np.ndarray, "..."] | None:
-    """The value as float64, or None where it holds anything but numbers."""
-    if not isinstance(raw, (np.ndarray, np.number, float, int, list, tuple)) or isinstance(raw, bool):
-        return None
-    try:
-        array = np.asarray(raw)
-    except ValueError:
-        return None
-    with np.errstate(invalid="ignore"):
-        return array.astype(np.float64) if array.dtype.kind in "fiu" else None
-
-
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
@@ -141,15 +130,13 @@ def _check_values(record: Record, name: str, array: Float[np.ndarray, "..."]) ->
 
 def _check_rotation(record: Record, name: str, matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
     """Project a matrix that is nearly a rotation, and say so; report one that is not."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        error = float(orthonormality_error(matrix))
-    if not error <= ROTATION_TOLERANCE:
-        found = f"{name} off orthonormal by {error:.3g}"
-        record.add("not-a-rotation", found, f"at most {ROTATION_TOLERANCE:g}", "orthonormalise it, rows before columns")
+    defect = rotation_defect(matrix)
+    if defect is not None:
+        code, found = defect
+        wanted = f"off by at most {ROTATION_TOLERANCE:g}, determinant +1"
+        record.add(code, f"{name} {found}", wanted, "orthonormalise it, rows before columns")
         return matrix
-    if np.linalg.det(matrix) < 0:
-        record.add("reflection", f"{name} with determinant -1", "determinant +1", "a rotation, not a mirror image")
-        return matrix
+    error = rotation_error(matrix)
     if error > SAID_ROTATION_ERROR:
         found = f"{name} off orthonormal by {error:.3g}"
         record.add("rotation-projected", found, "a rotation", "the nearest rotation is used", "warning")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from wildhoi.convert.safe_pickle import load_pickle
+from wildhoi.convert.values import as_numbers
 from wildhoi.errors import InputError, UnsafeError
 from wildhoi.submission.table import MAX_NUMBER
 
@@ -120,13 +122,8 @@ def numbers(record: Record, name: str, shape: tuple[int, ...]) -> Float[np.ndarr
     value = record.get(name)
     if isinstance(value, list):
         value = [np.asarray(item).reshape(-1)[0] if np.size(item) == 1 else item for item in value]
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        return None
-    if array.dtype.kind not in "fiu" or array.size != int(np.prod(shape)):
-        return None
-    return array.astype(np.float64).reshape(shape)
+    array = as_numbers(value)
+    return array.reshape(shape) if array is not None and array.size == prod(shape) else None
 
 
 def finite_numbers(record: Record, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Shaped[np.ndarray, "..."]] | str:
