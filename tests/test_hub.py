@@ -654,10 +654,10 @@ def test_a_folder_that_is_not_as_recorded_stays_at_home(server, own, login, spoi
     assert not server.requests
 
 
-@pytest.mark.parametrize("name", ["behave", "behave-gt", "behave_30fps"])
+@pytest.mark.parametrize("name", ["behave", "behave-gt", "behave_30fps", "rhobin-behave"])
 def test_what_may_not_be_passed_on_is_never_public(server, tmp_path, login, name):
     folder = make_folder(tmp_path / "behave", name=name)
-    with pytest.raises(InputError, match=r"must not be public: its licence.*--private"):
+    with pytest.raises(InputError, match=r"must not be public: .* licences? forbids? .*--private"):
         hub.push(folder, "lab/anything")
     server.add("lab/open", {})
     with pytest.raises(InputError, match="lab/open: is public already"):
@@ -665,7 +665,7 @@ def test_what_may_not_be_passed_on_is_never_public(server, tmp_path, login, name
     hub.push(folder, "lab/mine", private=True)
     hub.push(folder, "lab/mine", private=True)
     assert server.repositories["lab/mine"].private and "README.md" not in server.files("lab/open")
-    assert set(pushing.NEVER_PUBLIC) == {"behave"}
+    assert set(pushing.NEVER_PUBLIC) == {"behave", "rhobin"}
 
 
 def test_publishing_needs_a_login_that_may(server, own, monkeypatch):

@@ -104,7 +104,7 @@ def test_what_was_read_once_is_read_without_the_hub(reads):
 
 def test_a_stream_needs_the_hub(reads):
     _, offline, _ = reads
-    assert offline["no such stream"][0] == "RunError" and "streaming=True" in offline["no such stream"][1]
+    assert offline["no such stream"][0] == "MissingAssetError" and "HF_HUB_OFFLINE" in offline["no such stream"][1]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 
 from wildhoi.dataset.folder import SPLITS, DataFolder, cache_root, data_root, find_data, list_files
 from wildhoi.errors import InputError, WildhoiError
-from wildhoi.layout import IDENTITY
+from wildhoi.layout import IDENTITY, TABLES
 
-KINDS = ("samples", "annotations")
 SHOWN_IDS = 3
 KNOWN: Mapping[str, str] = {
     "open-sample": "made-up poses of the open body, to try the machinery",
@@ -84,12 +83,12 @@ class Description:
         from rich.table import Table
         from rich.text import Text
 
-        heads = [f"{split} {kind}" for kind in KINDS for split in SPLITS]
+        heads = [f"{split} {kind}" for kind in TABLES for split in SPLITS]
         table = Table("object", *heads, box=None, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"
         for entry in self.objects:
-            numbers = [getattr(entry, kind).get(split, 0) for kind in KINDS for split in SPLITS]
+            numbers = [getattr(entry, kind).get(split, 0) for kind in TABLES for split in SPLITS]
             table.add_row(entry.name, *(f"{number:,}" if number else "-" for number in numbers))
         facts = [
             f"{self.name} at {self.path}",
@@ -107,7 +106,7 @@ def describe_data(folder: DataFolder) -> Description:
     Raises:
         InputError: a file is no Parquet.
     """
-    names = sorted({name for kind in KINDS for split in SPLITS for name in folder.categories(split, kind)})
+    names = sorted({name for kind in TABLES for split in SPLITS for name in folder.categories(split, kind)})
     files = list_files(folder.path)
     return Description(
         name=folder.name,
@@ -118,7 +117,7 @@ def describe_data(folder: DataFolder) -> Description:
         files=len(files),
         bytes=sum((folder.path / file).stat().st_size for file in files),
         objects=tuple(
-            Counts(name, *({s: _rows(folder, kind, s, name) for s in SPLITS} for kind in KINDS)) for name in names
+            Counts(name, *({s: _rows(folder, kind, s, name) for s in SPLITS} for kind in TABLES)) for name in names
         ),
         lists=tuple(sorted(path.stem for path in folder.path.glob("lists/*.json"))),
         images=tuple(first_ids(folder)),
@@ -139,7 +138,7 @@ def _rows(folder: DataFolder, kind: str, split: str, name: str) -> int:
 
 def first_ids(folder: DataFolder) -> list[str]:
     """The first image of each of the first few tables, so that somebody has one to ask for."""
-    tables = [path for kind in KINDS for path in sorted(folder.path.glob(f"{kind}/*/*.parquet"))]
+    tables = [path for kind in TABLES for path in sorted(folder.path.glob(f"{kind}/*/*.parquet"))]
     found: dict[str, None] = {}
     for path in tables:
         try:

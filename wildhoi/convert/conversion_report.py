@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from wildhoi.convert.parts import Found
 from wildhoi.convert.template_report import TemplateReport
 from wildhoi.dataset.folder import SPLITS
 
 SHOWN = 8  # ids of a line
-
-Found = dict[str, list[str]]
 
 
 @dataclass

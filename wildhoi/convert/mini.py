@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wildhoi.convert.parts import Kind, open_part_writer
+from wildhoi.convert.parts import KINDS, Kind, open_part_writer
 from wildhoi.dataset.folder import SPLITS
 from wildhoi.files import atomic_path
 
@@ -20,7 +20,7 @@ def write_mini(out: Path) -> None:
         things = sorted({path.parent.name for path in out.glob(f"*/*/{split}-*.parquet")})
         for thing in things:
             chosen: list[str] = []
-            for kind in ("samples", "annotations"):
+            for kind in KINDS:
                 files = sorted((out / kind / thing).glob(f"{split}-*.parquet"))
                 chosen = chosen or _spread(files)
                 _write_rows(out / "mini" / kind / thing / f"{split}-00000-of-00001.parquet", files, chosen, kind)

@@ -2,8 +2,9 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
@@ -80,6 +81,12 @@ class PartNotes:
     incomplete: Found
 
 
+ROWS: Mapping[Kind, tuple[Callable[[Any], Mapping[str, Any]], Callable[[Sequence[Any]], pa.Table]]] = {
+    "samples": (sample_row, make_table),
+    "annotations": (annotation_row, partial(make_rows_table, ANNOTATIONS)),
+}
+
+
 def convert_part(part: Part, path: Path) -> None:
     """Write a part as a Parquet file with its notes."""
     _write(part, path, strict=False)
@@ -94,11 +101,13 @@ def _write(part: Part, path: Path, *, strict: bool) -> None:
     log, videos, filled, rows = Log(), dict[str, None](), set[str](), 0
     stream: Iterator[Sample | Annotation] = iter(part.read(part.spec, log))
     with open_part_writer(part.kind, path) as writer:
-        while group := list(islice(stream, ROWS_PER_GROUP)):
-            table = _table(part.kind, group)
+        row_of, make = ROWS[part.kind]
+        # encoded one by one: a hundred decoded frames would take a gigabyte
+        while group := [row_of(item) for item in islice(stream, ROWS_PER_GROUP)]:
+            table = make(group)
             writer.write_table(table)
             filled |= {name for name in table.schema.names if table[name].null_count < len(table)}
-            videos |= dict.fromkeys(item.video_id for item in group)
+            videos |= dict.fromkeys(row["video_id"] for row in group)
             rows += len(group)
         if strict and (defects := log.defects()):
             raise DefectError(f"{part.object}, {part.split}, {part.key}", defects)
@@ -117,12 +126,6 @@ def open_part_writer(kind: Kind, sink: Path | BinaryIO) -> pq.ParquetWriter:
     if kind == "samples":
         return open_writer(sink)
     return pq.ParquetWriter(sink, arrow_schema(ANNOTATIONS), compression="zstd")
-
-
-def _table(kind: Kind, group: Sequence[Any]) -> pa.Table:
-    if kind == "samples":
-        return make_table([sample_row(sample) for sample in group])
-    return make_rows_table(ANNOTATIONS, [annotation_row(annotation) for annotation in group])
 
 
 def read_notes(path: Path) -> PartNotes:

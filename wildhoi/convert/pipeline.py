@@ -52,6 +52,7 @@ class Conversion:
         prepare: writes `objects/`, `lists/` and what else is small into the folder given, the same every time, and
             returns the report of every object.
         remarks: adds to the finished counts what they say about the release.
+        estimates: a name of the files that initial estimates were given in.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Conversion:
     parts: Sequence[Part]
     prepare: Callable[[Path], Mapping[str, ObjectReport]]
     remarks: Callable[[ConversionReport], list[str]]
+    estimates: str | None = None
 
 
 def run_conversion(
@@ -84,6 +86,7 @@ def run_conversion(
         InputError: `out` holds something else, or a file is invalid in a way that stops a conversion.
         DefectError: `strict`, and something is irregular; carries all of the first part that is.
     """
+    out = out.resolve()  # what is removed after a failure must not be a link
     work, fresh = out / CONVERTING, not out.is_dir() or not any(out.iterdir())
     settings = _settings(conversion)
     _claim(out, work, settings)
@@ -102,10 +105,12 @@ def run_conversion(
     if strict:
         _refuse_irregular(report)
     write_mini(out)
+    _sweep(out)
     report.notes += conversion.remarks(report)
     write_text(out / "conversion_report.json", report.to_json())
     write_card(conversion.name, report, out)
-    folder = seal_folder(out, name=conversion.name, body_model=conversion.body_model, track=conversion.track)
+    identity = {"track": conversion.track, "estimates": conversion.estimates}
+    folder = seal_folder(out, name=conversion.name, body_model=conversion.body_model, **identity)
     shutil.rmtree(work)
     report.revision = folder.revision
     return report
@@ -132,6 +137,12 @@ def _refuse_empty(conversion: Conversion, report: ConversionReport) -> None:
         raise InputError(f"nothing of {conversion.name} was converted: {why}; is this what you wanted to convert?")
 
 
+def _sweep(out: Path) -> None:
+    """Remove what runs that were killed while they wrote a file have left beside it."""
+    for path in [path for path in out.rglob(".*") if CONVERTING not in path.relative_to(out).parts]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class _Run:
     """How the parts are worked on."""
@@ -143,7 +154,9 @@ class _Run:
 
 
 def _settings(conversion: Conversion) -> str:
+    parts = [[part.kind, part.object, part.split, part.key, repr(part.spec)] for part in conversion.parts]
     content = {"name": conversion.name, "track": conversion.track, "wildhoi": __version__}
+    content["parts"] = sha256_text(canonical_json(parts))
     return canonical_json(content | dict(conversion.settings)) + "\n"
 
 
@@ -152,13 +165,13 @@ def _claim(out: Path, work: Path, settings: str) -> None:
     if (out / IDENTITY).exists():
         shutil.rmtree(work, ignore_errors=True)  # of a run that was cut off right after its end
         raise InputError(f"{out}: is a finished data folder; choose another folder, or remove it")
-    if work.is_dir():
+    if (work / SETTINGS).is_file():
         begun = read_json(work / SETTINGS)
         if canonical_json(begun) + "\n" != settings:
             raise InputError(
                 f"{out}: holds an unfinished conversion with other settings; finish that one, or remove the folder"
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(path != work for path in out.iterdir())):
         raise InputError(f"{out}: exists and is not empty; choose another folder, or remove it")
     write_text(work / SETTINGS, settings)
 

@@ -16,7 +16,6 @@ from wildhoi.dataset.loading import Samples, SampleStream, find_sample, load_sam
 __all__ = [
     "ANNOTATIONS",
     "BODY_MODELS",
-    "IDENTITY",
     "ROTATION_TOLERANCE",
     "SHIPPED",
     "SPLITS",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wildhoi import columns
-from wildhoi.dataset.folder import DataFolder, fetch_files, find_local
+from wildhoi.dataset.folder import DataFolder, fetch_files, find_local, table_patterns
 from wildhoi.errors import InputError
 from wildhoi.geometry import nearest_rotation, orthonormality_error
 from wildhoi.objects import find_category
@@ -66,8 +66,7 @@ def load_annotations(
     if folder is not None:
         source, files = str(folder.path), folder.files(kind, split, objects)
     else:
-        patterns = [f"{kind}/{name}/{split}-*.parquet" for name in (objects or ("*",))]
-        source, files = fetch_files(str(data), patterns, revision)
+        source, files = fetch_files(str(data), table_patterns(kind, split, objects), revision)
     found = sorted((a for path in files for a in _read_of(path, path.parent.name)), key=lambda a: a.image_id)
     twice = [a.image_id for a, b in pairwise(found) if a.image_id == b.image_id]
     if twice:

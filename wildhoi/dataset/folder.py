@@ -69,6 +69,8 @@ class DataFolder:
         if split not in SPLITS or not available:
             there = ", ".join(name for name in SPLITS if self.categories(name, kind)) or "none"
             raise InputError(f"{self.path}: has no {kind} of split {split!r}, there are those of: {there}")
+        if objects is not None and not objects:
+            raise InputError("objects: an empty list; leave it out for all of them")
         wrong = sorted(set(objects or ()) - set(available))
         if wrong:
             raise InputError(f"{self.path}: no {split} {kind} of {', '.join(wrong)}; there are {', '.join(available)}")
@@ -178,6 +180,28 @@ def find_local(name: str | Path, revision: str | None = None) -> DataFolder | No
         return None
 
 
+def table_patterns(kind: str, split: str, objects: Sequence[str] | None) -> list[str]:
+    """The patterns of the tables of a split, of all objects or those named.
+
+    Raises:
+        InputError: an empty list of objects.
+    """
+    if objects is not None and not objects:
+        raise InputError("objects: an empty list; leave it out for all of them")
+    return [f"{kind}/{name}/{split}-*.parquet" for name in (sorted(set(objects)) if objects else ("*",))]
+
+
+def require_matches(source: str, names: Sequence[str], patterns: Sequence[str]) -> None:
+    """Refuse patterns that no file of the Hub has.
+
+    Raises:
+        InputError: names them.
+    """
+    vain = [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in names)]
+    if vain:
+        raise InputError(f"{source}: has none of {', '.join(vain)}")
+
+
 def fetch_files(name: str, patterns: Sequence[str], revision: str | None) -> tuple[str, list[Path]]:
     """Files of a data set of the Hub, by patterns of their paths, and what they are of; fetched once.
 
@@ -187,10 +211,9 @@ def fetch_files(name: str, patterns: Sequence[str], revision: str | None) -> tup
     """
     from wildhoi import hub
 
-    source, files = hub.fetch(name, patterns, revision)
-    if not files:
-        raise InputError(f"{source}: has none of {', '.join(patterns)}")
-    return source, files
+    source, folder, names = hub.fetch(name, patterns, revision)
+    require_matches(source, names, patterns)
+    return source, [folder / file for file in names]
 
 
 def open_folder(path: Path) -> DataFolder:
@@ -213,12 +236,18 @@ def open_folder(path: Path) -> DataFolder:
     return DataFolder(path, identity["name"], identity["body_model"], MappingProxyType(checksums), track)
 
 
-def seal_folder(path: Path, *, name: str, body_model: str, track: str | None = None) -> DataFolder:
+def seal_folder(path: Path, *, name: str, body_model: str, **more: str | None) -> DataFolder:
     """Write `checksums.json` and `dataset.json` of a finished data folder, and open it; hidden files are left out.
 
     `dataset.json`, without which nothing is a data folder, comes last.
+
+    Args:
+        path: the folder.
+        name: of the data set.
+        body_model: whose parameters its bodies are.
+        more: further facts that name it, such as its `track`; None for none.
     """
-    content = {"name": name, "body_model": body_model} | ({"track": track} if track else {})
+    content = {"name": name, "body_model": body_model, **{key: value for key, value in more.items() if value}}
     identity = canonical_json(content) + "\n"
     hashes = {name: sha256_file(path / name) for name in list_files(path) if name not in (IDENTITY, CHECKSUMS, CARD)}
     write_text(path / CHECKSUMS, canonical_json({**hashes, IDENTITY: sha256_text(identity)}) + "\n")

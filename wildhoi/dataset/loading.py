@@ -1,5 +1,6 @@
 """Samples of a data set, from a folder or from the Hub, at random or as a stream."""
 
+import glob
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,15 +9,17 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Shaped
 
-from wildhoi.dataset.folder import SPLITS, DataFolder, fetch_files, find_local
+from wildhoi.dataset.folder import SPLITS, DataFolder, fetch_files, find_local, require_matches, table_patterns
 from wildhoi.dataset.samples import FLOATS, INTEGERS, TEXTS
 from wildhoi.dataset.stored import check_schema, read_sample
 from wildhoi.errors import InputError, RunError
 from wildhoi.schema import Sample
 
+DAMAGED_HINT = "`wildhoi data verify` says which file is damaged"
 ROWS_AT_ONCE = 500  # while the library copies files to its cache; small batches cost it much overhead
 NUMBERS = {**FLOATS, **INTEGERS}
 
@@ -54,7 +57,11 @@ class Samples(Sequence[Sample]):
     @cached_property
     def rows(self) -> dict[str, int]:
         """Where each image is."""
-        return {image_id: row for row, image_id in enumerate(self.arrays("image_id")["image_id"].tolist())}
+        ids = self.arrays("image_id")["image_id"].tolist()
+        found = {image_id: row for row, image_id in enumerate(ids)}
+        if len(found) < len(ids):
+            raise InputError(f"{self.source}: {len(ids) - len(found)} image ids are there twice; choose one object")
+        return found
 
     def find(self, image_id: str) -> Sample:
         """The sample of an image.
@@ -98,7 +105,12 @@ class SampleStream:
     table: Any
 
     def __iter__(self) -> Iterator[Sample]:
-        return (read_sample(row, 0) for row in self.table.with_format("arrow"))
+        try:
+            for row in self.table.with_format("arrow"):
+                yield read_sample(row, 0)
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{self.source}: its samples cannot be read on ({reason}); {DAMAGED_HINT}") from None
 
     def shuffle(self, seed: int, buffer_size: int = 1000) -> "SampleStream":
         """The same samples with files and rows in another order, rows within a buffer of that size."""
@@ -154,7 +166,7 @@ def load_samples(
     folder = find_local(name, revision)
     if folder is not None:
         return _open_files(str(folder.path), folder.files(_kind(mini), split, objects), split, streaming)
-    patterns = [f"{_kind(mini)}/{name}/{split}-*.parquet" for name in (objects or ("*",))]
+    patterns = table_patterns(_kind(mini), split, objects)
     if streaming:
         return _stream_hub(str(name), patterns, split, revision)
     return _open_files(*fetch_files(str(name), patterns, revision), split, streaming)
@@ -168,11 +180,15 @@ def find_sample(folder: DataFolder, image_id: str, split: str = "test") -> Sampl
     """
     for path in folder.files("samples", split):
         _check_file(path)
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                ids = file.read_row_group(group, columns=["image_id"])["image_id"].to_pylist()
-                if image_id in ids:
-                    return read_sample(file.read_row_group(group), ids.index(image_id))
+        try:
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    ids = file.read_row_group(group, columns=["image_id"])["image_id"].to_pylist()
+                    if image_id in ids:
+                        return read_sample(file.read_row_group(group), ids.index(image_id))
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path}: its samples cannot be read ({reason}); {DAMAGED_HINT}") from None
     return None
 
 
@@ -189,14 +205,14 @@ def _open_files(source: str, files: Sequence[Path], split: str, streaming: bool)
 
     for file in files:
         _check_file(file)
-    names = {split: [str(file) for file in files]}
+    names = {split: [glob.escape(str(file)) for file in files]}  # which the library takes as patterns
     options = {} if streaming else {"batch_size": ROWS_AT_ONCE}
     try:
         table = datasets.load_dataset("parquet", data_files=names, split=split, streaming=streaming, **options)
         return _stream(source, table) if streaming else Samples(source, table)
     except datasets.exceptions.DatasetGenerationError as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise InputError(f"{source}: its samples cannot be read ({reason}); `wildhoi data verify` says where") from None
+        raise InputError(f"{source}: its samples cannot be read ({reason}); {DAMAGED_HINT}") from None
 
 
 def _kind(mini: bool) -> str:
@@ -211,6 +227,7 @@ def _stream_hub(name: str, patterns: list[str], split: str, revision: str | None
 
     repository, commit = hub.resolve(name, revision)
     source = f"{repository} at {commit[:12]}"
+    require_matches(source, hub.list_names(name, commit), patterns)
     files = {split: patterns}
     try:
         table = datasets.load_dataset(repository, data_files=files, split=split, streaming=True, revision=commit)

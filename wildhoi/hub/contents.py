@@ -7,9 +7,8 @@ from pathlib import Path
 
 from wildhoi.errors import InputError
 from wildhoi.files import read_json, sha256_file
-from wildhoi.layout import CHECKSUMS, IDENTITY
+from wildhoi.layout import CHECKSUMS, IDENTITY, TABLES
 
-TABLES = ("samples", "annotations")
 WORKERS = 4
 
 # plain names of one component each, so that no name can lead out of the folder or hide in it
@@ -46,6 +45,8 @@ def read_checksums(path: Path, where: str) -> dict[str, str]:
 
 def group_of(name: str) -> tuple[str, str, str] | None:
     """The files that belong together: kind, object and split of a table, kind and object of a template; else None."""
+    if not is_data_file(name):
+        return None
     kind, *rest = name.split("/")
     if kind in TABLES:
         return kind, rest[0], rest[1].partition("-")[0]

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from wildhoi.dataset import DataFolder
 
 Gate = Literal["auto", "manual"]
-NEVER_PUBLIC = {"behave": "its licence forbids to pass on its images and registrations"}
+NEVER_PUBLIC = {
+    "behave": "its licence forbids to pass on its images and registrations",
+    "rhobin": "it holds registrations and templates of data sets whose licences forbid to pass them on",
+}
 BATCH = 32
 MAX_CARD = 2**20
 

@@ -81,7 +81,12 @@ def _remembered(hub: "HfApi", asked: Asked, *, offline: bool) -> str:
     return found.resolved
 
 
-def fetch(name: str, patterns: Sequence[str], revision: str | None = None) -> tuple[str, list[Path]]:
+def list_names(name: str, commit: str) -> list[str]:
+    """The paths of the files of a data set at a commit; raises as `resolve` does."""
+    return sorted(list_files(Asked(name, repository(name), commit), commit))
+
+
+def fetch(name: str, patterns: Sequence[str], revision: str | None = None) -> tuple[str, Path, list[str]]:
     """Fetch files of a data set into the library's cache, with its progress bars; those that are there are kept.
 
     Args:
@@ -90,7 +95,7 @@ def fetch(name: str, patterns: Sequence[str], revision: str | None = None) -> tu
         revision: a branch, tag or commit; None: main.
 
     Returns:
-        what they are of, for messages, and the files in the order of their paths.
+        what they are of, for messages, the folder they are in, and their paths in it, sorted.
 
     Raises:
         InputError, MissingAssetError, RunError: as `resolve` does.
@@ -108,8 +113,8 @@ def fetch(name: str, patterns: Sequence[str], revision: str | None = None) -> tu
             endpoint=endpoint(),
             local_files_only=is_offline(),
         )
-    files = {path for pattern in patterns for path in Path(folder).glob(pattern)}
-    return f"{asked.repository} at {commit[:12]}", sorted(files)
+    names = {path.relative_to(folder).as_posix() for pattern in patterns for path in Path(folder).glob(pattern)}
+    return f"{asked.repository} at {commit[:12]}", Path(folder), sorted(names)
 
 
 def list_files(asked: Asked, commit: str) -> dict[str, RemoteFile]:

@@ -4,7 +4,7 @@ import errno
 import json
 
 from wildhoi.errors import InputError, MissingAssetError, RunError, WildhoiError
-from wildhoi.hub.naming import Asked, access_url, endpoint
+from wildhoi.hub.naming import Asked, access_url, endpoint, is_offline
 
 LOGIN = "run `hf auth login` or set HF_TOKEN"
 AGAIN = "run the same command again, what is finished is kept"
@@ -22,7 +22,7 @@ def explain(error: BaseException, asked: Asked) -> WildhoiError:
 
     if isinstance(error, HfHubHTTPError):
         return _refused(error, asked)
-    if isinstance(error, OfflineModeIsEnabled) or isinstance(error.__cause__, OfflineModeIsEnabled):
+    if is_offline() or isinstance(error, OfflineModeIsEnabled) or isinstance(error.__cause__, OfflineModeIsEnabled):
         return offline(asked)
     if isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
         return explain(error.__cause__, asked)

@@ -104,6 +104,21 @@ def check_file(path: Path) -> FileFacts:
     return FileFacts(frozenset(names), objects)
 
 
+def check_files(paths: list[Path]) -> dict[Path, FileFacts]:
+    """Read all files of estimates once.
+
+    Raises:
+        InputError: one is no readable file of estimates, or an image is in two of them or twice in one.
+    """
+    found = {path: check_file(path) for path in paths}
+    owners: dict[str, Path] = {}
+    for path, facts in found.items():
+        for image_id in sorted(facts.images & owners.keys()):
+            raise InputError(f"{path}: image_id {image_id!r} is in {owners[image_id]} too, want each image once")
+        owners.update(dict.fromkeys(facts.images, path))
+    return found
+
+
 def read_file(path: Path) -> columns.Columns:
     """Read a file of estimates.
 
@@ -116,7 +131,7 @@ def read_file(path: Path) -> columns.Columns:
     return table
 
 
-_keep_file = lru_cache(maxsize=4)(read_file)  # files by sequence or by camera; one with maps takes up to a gigabyte
+_keep_file = lru_cache(maxsize=2)(read_file)  # files by sequence or by camera; one with maps takes up to a gigabyte
 
 
 class Estimates:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import numpy as np
 
+from wildhoi.convert.archives import read_member
 from wildhoi.errors import InputError
 
 MAX_BYTES = 256 * 2**20
@@ -28,11 +29,7 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: larger than the {MAX_BYTES} bytes that are read")
-        with ZipFile(path) as archive:
-            sizes = [archive.getinfo(f"{name}.npy").file_size for name in names]
-            if sum(sizes) > MAX_BYTES:
-                raise InputError(f"{path}: arrays of {sum(sizes)} bytes, at most {MAX_BYTES} are read")
-            arrays = {name: _parse(archive.read(f"{name}.npy")) for name in names}
+        arrays = {name: _parse(read_member(path, f"{name}.npy", max_bytes=MAX_BYTES)) for name in names}
     except DAMAGE as error:
         raise InputError(f"{path}: cannot be read as an .npz file with {', '.join(names)} ({error})") from None
     lengths = {array.shape[:1] for array in arrays.values()}

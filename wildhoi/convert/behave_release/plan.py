@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wildhoi.convert.behave_release.calibration import read_kinect
-from wildhoi.convert.behave_release.facts import Sequence, load_facts
-from wildhoi.convert.behave_release.initial import FileFacts, check_file, find_files
+from wildhoi.convert.behave_release.facts import Sequence
+from wildhoi.convert.behave_release.initial import FileFacts, check_files, find_files
 from wildhoi.convert.behave_release.keyframes import KeyFrame, read_key_frames
 from wildhoi.convert.behave_release.rows import SequenceSpec, read_annotations
 from wildhoi.convert.behave_release.samples import GIVEN, NO_ESTIMATE, RENDERED, read_samples
@@ -60,7 +60,7 @@ def plan_behave(
         raise InputError(f"fits {chosen!r}: want {FRAMES} or {THIRTY_FPS}")
     survey = survey_release(raw, objects, splits)
     listed = read_key_frames(keyframes) if keyframes is not None else None
-    estimates = {path: check_file(path) for path in find_files(init)} if init is not None else {}
+    estimates = check_files(find_files(init)) if init is not None else {}
     planner = _Planner(raw, chosen, survey, _by_sequence(listed, survey), estimates)
     names = sorted({sequence.object for sequence in survey.sequences})
     parts = [part for split in splits for sequence in survey.chosen[split] for part in planner.parts(split, sequence)]
@@ -73,13 +73,15 @@ def plan_behave(
         return [*survey.notes, *_coverage_of(estimates, report)]
 
     settings = {
+        "raw": str(raw.resolve()),
         "fits": chosen,
         "splits": list(splits),
         "sequences": sha256_text(canonical_json([sequence.name for sequence in survey.sequences])),
         "key_frames": sha256_file(keyframes) if keyframes is not None else None,
         "init": [sha256_file(path) for path in estimates],
     }
-    return Conversion("behave", "smplh", planner.track, settings, parts, prepare, remarks)
+    given = sha256_text(canonical_json(settings["init"]))[:12] if estimates else None
+    return Conversion("behave", "smplh", planner.track, settings, parts, prepare, remarks, given)
 
 
 def _coverage_of(estimates: Mapping[Path, FileFacts], report: ConversionReport) -> list[str]:
@@ -114,8 +116,9 @@ class _Planner:
 
     def _spec(self, sequence: Sequence) -> SequenceSpec:
         gender, cameras = read_info(self.raw, sequence, self.survey)
-        for camera in range(load_facts()["kinects"]):
-            read_kinect(self.raw, sequence.date, camera)
+        listed = None if self.key_frames is None else self.key_frames[sequence.name]
+        for camera in cameras if listed is None else {camera for _, camera in listed}:
+            read_kinect(self.raw, sequence.date, camera)  # says in time that a calibration is missing
         if gender not in self._genders:
             pelvis(gender, (0.0,) * N_BETAS)  # says in time that a body model is missing
             self._genders.add(gender)
@@ -131,7 +134,7 @@ class _Planner:
             template=find_scan(self.raw, sequence.object, facts),
             track=self.track,
             has_estimates=bool(self.estimates),
-            key_frames=self.key_frames[sequence.name] if self.key_frames is not None else None,
+            key_frames=listed,
             init=tuple(
                 path for path, known in self.estimates.items() if any(name.startswith(begin) for name in known.images)
             ),

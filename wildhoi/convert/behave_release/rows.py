@@ -70,7 +70,6 @@ class Row:
 def read_rows(spec: SequenceSpec, log: Log) -> Iterator[Row]:
     """The rows of a sequence by time and camera; what is left out goes to the log."""
     find = _find_fit(spec)
-    kinects = {camera: read_kinect(spec.raw, spec.sequence.date, camera) for camera in range(load_facts()["kinects"])}
     for frame, cameras in _frames(spec):
         folder = _frame_folder(spec, frame)
         fit = find(frame, folder)
@@ -81,7 +80,8 @@ def read_rows(spec: SequenceSpec, log: Log) -> Iterator[Row]:
             elif spec.key_frames is None and color_file(folder, camera) is None:
                 log.drop(image_id, "no picture")
             else:
-                yield Row(image_id, frame, folder, camera, kinects[camera], fit)
+                kinect = read_kinect(spec.raw, spec.sequence.date, camera)
+                yield Row(image_id, frame, folder, camera, kinect, fit)
 
 
 def read_annotations(spec: SequenceSpec, log: Log) -> Iterator[Annotation]:

@@ -77,9 +77,9 @@ def read_info(raw: Path, sequence: Sequence, survey: Survey) -> tuple[str, tuple
         gender = facts["genders"].get(sequence.subject, "neutral")
     listed = content.get("kinects")
     every = tuple(range(facts["kinects"]))
-    if isinstance(listed, list) and all(type(camera) is int and camera in every for camera in listed):
+    if isinstance(listed, list) and listed and all(type(camera) is int and camera in every for camera in listed):
         return gender, tuple(sorted(set(listed)))
-    unlisted = bool(content) and listed is None
+    unlisted = bool(content) and not listed
     return gender, every[: facts["kinects_unlisted"]] if unlisted else every
 
 

@@ -128,10 +128,10 @@ class _Notes:
 def _read_annotation(
     raw: Mapping[str, Any], name: str, category: Category, notes: _Notes, report: ObjectReport
 ) -> Record:
-    """Read one annotation; one whose object pose was never found is dropped."""
+    """Read one annotation; one with a pose that was never found is dropped."""
     ignored = {*IGNORED, *(ANGLE if category.joint is None else ())}
     record = read_record({k: v for k, v in raw.items() if k not in ignored}, name, None, camera_required=True)
-    if record.object_is_not_finite:
+    if record.is_not_finite:
         report.drop(name, f"annotation: NaN in {', '.join(record.not_finite)}")
         record.defects = warnings(record.defects)
     notes.ignored |= {str(key) for key in raw if key not in FIELDS and key not in ignored}

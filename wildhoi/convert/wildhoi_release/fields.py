@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 
 from wildhoi.convert.frames import cut, interaction_box
 from wildhoi.convert.parts import Log
-from wildhoi.convert.values import rotation_defect
+from wildhoi.convert.values import as_numbers, rotation_defect
 from wildhoi.convert.wildhoi_release.images import (
     ABSENT,
     read_correspondences,
@@ -127,14 +127,22 @@ def object_pose(place: Place, track: Track, camera: Camera | None) -> Values:
     if record is None or camera is None or isinstance(found, str):
         place.lack(POSE, str(found))
         return {}
-    success = numbers(record, "success", ())
     angle = _extra(place, POSE, record, "rot_angle", ()) if "rot_angle" in record else None
     pose = ObjectPose(
         camera.rotation.T @ found["rotmat"],
         camera.rotation.T @ (found["trans"] - camera.translation),
         angle=None if angle is None else float(angle),
     )
-    return {"object_pose": pose, "object_pose_success": success is not None and float(success) > 0}
+    return {"object_pose": pose, "object_pose_success": _success(place, record.get("success"))}
+
+
+def _success(place: Place, raw: Any) -> bool:
+    """Whether the solver trusts its pose: a number above 0, or a truth value, alone or in an array of one."""
+    found = as_numbers(int(raw) if isinstance(raw, bool | np.bool_) else raw)
+    if found is None or found.size != 1 or not np.isfinite(found).all():
+        place.lack(POSE, "success: no number")
+        return False
+    return bool(found.reshape(-1)[0] > 0)
 
 
 def _extra(

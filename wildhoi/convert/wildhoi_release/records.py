@@ -44,6 +44,11 @@ class Record:
         self.defects.append(Defect(code, found, expected, hint, self.row, self.image_id, severity))
 
     @property
+    def is_not_finite(self) -> bool:
+        """Whether NaN or infinite numbers are the record's only defect."""
+        return {defect.code for defect in self.defects if defect.severity == "error"} == {"not-finite"}
+
+    @property
     def object_is_not_finite(self) -> bool:
         """Whether NaN or infinite numbers are the record's only defect, and all in the object's pose (a failed PnP)."""
         broken = {defect.code for defect in self.defects if defect.severity == "error"}
