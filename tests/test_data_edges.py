@@ -13,7 +13,8 @@ from wildhoi.convert.wildhoi_release import plan_wildhoi
 from wildhoi.convert.wildhoi_release.fields import Place, object_pose
 from wildhoi.convert.wildhoi_release.tracks import Track
 from wildhoi.dataset import find_sample, load_annotations, load_samples, open_folder
-from wildhoi.errors import InputError
+from wildhoi.engine import only_run_in
+from wildhoi.errors import InputError, RunError
 from wildhoi.hub import contents
 from wildhoi.schema import Camera
 
@@ -50,6 +51,12 @@ def test_a_run_killed_in_its_first_instant_is_begun_anew(release_dir, converted,
     with submissions.unchecked():
         run_conversion(plan_wildhoi(release_dir, objects=["skateboard"]), tmp_path / "out")
     assert open_folder(tmp_path / "out").checksums == open_folder(converted).checksums
+
+
+def test_two_runs_do_not_write_into_one_folder(release_dir, tmp_path):
+    (tmp_path / "out").mkdir()
+    with only_run_in(tmp_path / "out"), pytest.raises(RunError, match="another run is writing"):
+        run_conversion(plan_wildhoi(release_dir, objects=["skateboard"]), tmp_path / "out")
 
 
 def test_a_folder_may_be_called_like_a_pattern(converted, tmp_path):

@@ -64,7 +64,7 @@ def map_shards(
     _check(shards, workers)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with _only_run_in(out), _partial_folder(out) as partial:
+    with only_run_in(out), _partial_folder(out) as partial:
         pending = _take_stock(list(shards), out, resume=resume, fingerprint=fingerprint)
         tally = _Tally(out, partial, len(shards) - len(pending), len(shards), progress)
         if min(workers, len(pending)) > 1:
@@ -87,7 +87,7 @@ def _check(shards: Mapping[str, Shard], workers: int) -> None:
 
 
 @contextmanager
-def _only_run_in(out: Path) -> Iterator[None]:
+def only_run_in(out: Path) -> Iterator[None]:
     """Hold the folder's lock; the system releases it when this process ends, however it ends."""
     descriptor = os.open(out, os.O_RDONLY)
     try:

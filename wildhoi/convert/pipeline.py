@@ -26,7 +26,7 @@ from wildhoi.convert.parts import (
 )
 from wildhoi.convert.shards import join_parts
 from wildhoi.dataset.folder import SPLITS, seal_folder
-from wildhoi.engine import map_shards
+from wildhoi.engine import map_shards, only_run_in
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, read_json, sha256_text, write_text
 from wildhoi.layout import CONVERTING, IDENTITY
@@ -85,35 +85,46 @@ def run_conversion(
     Raises:
         InputError: `out` holds something else, or a file is invalid in a way that stops a conversion.
         DefectError: `strict`, and something is irregular; carries all of the first part that is.
+        RunError: another run is writing to `out`, or a worker died.
     """
     out = out.resolve()  # what is removed after a failure must not be a link
-    work, fresh = out / CONVERTING, not out.is_dir() or not any(out.iterdir())
+    fresh = not out.is_dir() or not any(out.iterdir())
     settings = _settings(conversion)
-    _claim(out, work, settings)
+    _claim(out, out / CONVERTING, settings)
+    with only_run_in(out):
+        report = _prepare(conversion, out, fresh=fresh)
+        if strict:
+            _refuse_irregular(report)  # before long work is done
+        run = _Run(workers, strict, sha256_text(settings), progress)
+        for group, parts in _groups(conversion.parts).items():
+            _convert_group(group, parts, out, run, report)
+        _refuse_empty(conversion, report)
+        if strict:
+            _refuse_irregular(report)
+        _finish(conversion, out, report)
+    return report
+
+
+def _prepare(conversion: Conversion, out: Path, *, fresh: bool) -> ConversionReport:
+    """Write what is small; a failure leaves nothing behind in a folder that was not there, or empty."""
     try:
-        report = ConversionReport(dict(conversion.prepare(out)), track=conversion.track)
+        return ConversionReport(dict(conversion.prepare(out)), track=conversion.track)
     except BaseException:
         if fresh:
             shutil.rmtree(out)
         raise
-    if strict:
-        _refuse_irregular(report)  # before long work is done
-    run = _Run(workers, strict, sha256_text(settings), progress)
-    for group, parts in _groups(conversion.parts).items():
-        _convert_group(group, parts, out, run, report)
-    _refuse_empty(conversion, report)
-    if strict:
-        _refuse_irregular(report)
+
+
+def _finish(conversion: Conversion, out: Path, report: ConversionReport) -> None:
+    """Write what is made from all rows, seal the folder and remove what was kept for resuming."""
     write_mini(out)
     _sweep(out)
     report.notes += conversion.remarks(report)
     write_text(out / "conversion_report.json", report.to_json())
     write_card(conversion.name, report, out)
     identity = {"track": conversion.track, "estimates": conversion.estimates}
-    folder = seal_folder(out, name=conversion.name, body_model=conversion.body_model, **identity)
-    shutil.rmtree(work)
-    report.revision = folder.revision
-    return report
+    report.revision = seal_folder(out, name=conversion.name, body_model=conversion.body_model, **identity).revision
+    shutil.rmtree(out / CONVERTING)
 
 
 def _refuse_irregular(report: ConversionReport) -> None:

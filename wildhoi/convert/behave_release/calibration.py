@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from wildhoi.convert.values import rotation_defect
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import read_json
-from wildhoi.geometry import orthonormality_error
 from wildhoi.schema import Matrix3, Vector3
 
-ROTATION_TOLERANCE = 1e-3
 MAX_BYTES = 2**20
 
 
@@ -46,7 +45,7 @@ def read_kinect(raw: Path, date: str, camera: int) -> Kinect:
             raise MissingAssetError(f"{path}: no such file; unpack BEHAVE's calibs.zip into {raw}")
     config, color = _table(place, None), _table(lens, "color")
     rotation = _numbers(place, config, "rotation", 9).reshape(3, 3)
-    if orthonormality_error(rotation) > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
+    if rotation_defect(rotation):
         raise InputError(f"{place}: rotation is no rotation matrix (row by row)")
     fx, fy, cx, cy = (_numbers(lens, color, key, 1)[0] for key in ("fx", "fy", "cx", "cy"))
     width, height = (int(_numbers(lens, color, key, 1)[0]) for key in ("width", "height"))
