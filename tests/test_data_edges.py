@@ -17,6 +17,7 @@ from wildhoi.engine import only_run_in
 from wildhoi.errors import InputError, RunError
 from wildhoi.hub import contents
 from wildhoi.schema import Camera
+from wildhoi.templates import SHIPPED, read_template
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +126,16 @@ def test_success_is_a_number_or_a_truth_value(tmp_path, raw, success, said):
     values = object_pose(place, Track({"000001": record}), camera)
     assert values["object_pose_success"] is success
     assert bool(log.incomplete) is said
+
+
+def test_a_row_group_that_unpacks_to_too_much_is_not_read(converted, monkeypatch):
+    monkeypatch.setattr("wildhoi.dataset.loading.MAX_GROUP_BYTES", 100)
+    with pytest.raises(InputError, match=r"a row group of .* bytes unpacked"):
+        load_samples(converted, "test")
+
+
+def test_a_template_too_dense_for_its_diameter_is_refused(monkeypatch):
+    template = read_template(SHIPPED / "skateboard")
+    monkeypatch.setattr("wildhoi.templates.MAX_EXTREME_POINTS", 10)
+    with pytest.raises(InputError, match=r"template of skateboard: has .* want a simplified mesh"):
+        _ = template.diameter

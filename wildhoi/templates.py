@@ -17,6 +17,7 @@ from wildhoi.meshes import read_mesh, read_vertex_groups
 from wildhoi.objects import Category, Spec, Symmetry, find_category, resolve_symmetry
 from wildhoi.schema import ObjectPose
 
+MAX_EXTREME_POINTS = 10_000  # the diameter takes the distances of all pairs of them: 400 MB
 SHIPPED = Path(__file__).parent / "assets" / "objects"
 
 
@@ -51,7 +52,11 @@ class Template:
 
     @cached_property
     def diameter(self) -> float:
-        """The largest distance of two vertices, metres."""
+        """The largest distance of two vertices, metres; raises InputError for a mesh too dense to take it of."""
+        if len(self.extreme_points) > MAX_EXTREME_POINTS:
+            found = f"{len(self.extreme_points)} vertices on its convex hull, or no volume"
+            wanted = f"want a simplified mesh, at most {MAX_EXTREME_POINTS} there"
+            raise InputError(f"template of {self.category.name}: has {found}; {wanted}")
         return float(pdist(self.extreme_points).max())
 
     @cached_property

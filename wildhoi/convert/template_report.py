@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from wildhoi.errors import InputError
 from wildhoi.files import write_text
 from wildhoi.templates import Template
-
-MAX_EXTREME_POINTS = 10_000  # the diameter takes the distances of all pairs of them: 400 MB
 
 
 @dataclass
@@ -40,9 +37,6 @@ def write_info(folder: Path, template: Template, report: TemplateReport, **more:
     Raises:
         InputError: the mesh is too dense to take the diameter of.
     """
-    if len(template.extreme_points) > MAX_EXTREME_POINTS:
-        found = f"{len(template.extreme_points)} vertices on its convex hull, or no volume"
-        raise InputError(f"{folder}: has {found}; want a simplified mesh, at most {MAX_EXTREME_POINTS} there")
     report.extents = [round(float(size), 4) for size in np.ptp(template.vertices, axis=0)]
     report.mean_offset = round(float(np.linalg.norm(template.vertices.mean(axis=0))), 6)
     info = {

@@ -21,6 +21,7 @@ from wildhoi.schema import Sample
 
 DAMAGED_HINT = "`wildhoi data verify` says which file is damaged"
 ROWS_AT_ONCE = 500  # while the library copies files to its cache; small batches cost it much overhead
+MAX_GROUP_BYTES = 2**30
 NUMBERS = {**FLOATS, **INTEGERS}
 
 
@@ -193,8 +194,14 @@ def find_sample(folder: DataFolder, image_id: str, split: str = "test") -> Sampl
 
 
 def _check_file(path: Path) -> None:
+    """Look at a file before it is read: its columns, and how much one of its row groups says it unpacks to."""
     try:
-        check_schema(str(path), pq.read_schema(path))
+        with pq.ParquetFile(path) as file:
+            metadata, schema = file.metadata, file.schema_arrow
+        check_schema(str(path), schema)
+        largest = max((metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)), default=0)
+        if largest > MAX_GROUP_BYTES:
+            raise InputError(f"{path}: a row group of {largest} bytes unpacked, at most {MAX_GROUP_BYTES} are read")
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not a readable Parquet file ({reason}); download or convert it again") from None
