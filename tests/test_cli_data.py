@@ -635,3 +635,18 @@ def test_the_hub_is_read_like_the_folder(server, pushed, video_data, surrounding
     truth = {"test": counts["annotations", OBJECT, "test"]}
     assert found["same"] and found["counts"] == [inputs, truth, inputs] and "Image" in found["picture"]
     assert found["read"] == [truth["test"], inputs["train"]]
+
+
+def test_an_option_that_names_nothing_is_not_left_out(command, fixtures_dir):
+    refused(
+        command("data", "convert", "wildhoi", fixtures_dir / "wildhoi_raw", "--objects", ",", "-o", "out"), 2, "','"
+    )
+
+
+def test_a_user_who_stops_is_told_how_it_goes_on(command, monkeypatch):
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wildhoi.catalogue.list_data_sets", stop)
+    outcome = command("data", "list")
+    assert outcome.code == 130 and "same command" in outcome.err and "Traceback" not in outcome.err

@@ -25,6 +25,7 @@ from wildhoi.cli.shared import (
 from wildhoi.errors import WildhoiError
 from wildhoi.schema import BodyKind
 
+INTERRUPTED = 130  # what the parser makes of Ctrl-C
 SHOWN_DEFECTS = 20  # beside the one in the headline
 
 app = typer.Typer(
@@ -144,6 +145,10 @@ def main() -> None:
         say(f"error: {printable(error)}")
         _all_defects(error)
         sys.exit(error.exit_code)
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:
+            say("stopped; what was finished is kept, and long work goes on with the same command")
+        raise
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wildhoi.errors import InputError
 from wildhoi.submission.defects import Defect
 
 PIPE_WIDTH = 120
@@ -46,8 +47,15 @@ def show_json(value: Any) -> None:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """The names in a comma-separated option."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """The names in a comma-separated option; none where it is not given.
+
+    Raises:
+        InputError: it is given and names nothing.
+    """
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not found:
+        raise InputError(f"{text!r}: names nothing; give names separated by commas, or leave the option out")
+    return found
 
 
 class Progress(AbstractContextManager["Progress"]):
