@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 
 import submissions
+from wildhoi.body.reading import read_arrays
+from wildhoi.convert.behave_release.npz import read_npz
 from wildhoi.convert.parts import Log
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.convert.wildhoi_release import plan_wildhoi
@@ -139,3 +142,16 @@ def test_a_template_too_dense_for_its_diameter_is_refused(monkeypatch):
     monkeypatch.setattr("wildhoi.templates.MAX_EXTREME_POINTS", 10)
     with pytest.raises(InputError, match=r"template of skateboard: has .* want a simplified mesh"):
         _ = template.diameter
+
+
+@pytest.mark.parametrize(
+    "header", [b"((((", b"{'descr': '<f8", b"'''", b"  x\n y", b"{'descr': ','}", b"1" * 5000, b"\0"]
+)
+@pytest.mark.parametrize("read", [read_npz, lambda path, names: read_arrays(path, tuple(names))], ids=["fits", "body"])
+def test_an_array_whose_header_is_none_is_one_line(tmp_path, header, read):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(8))
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        read(path, ["x"])
+    assert "\n" not in str(caught.value)

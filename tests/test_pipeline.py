@@ -136,7 +136,7 @@ def test_a_killed_conversion_continues_to_the_same_bytes(raw, converted, tmp_pat
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
-        time.sleep(chance.uniform(0.1, 0.7))
+        time.sleep(chance.uniform(0.1, 0.7))  # so that the kill hits it anywhere in its work, not at its start
         process.send_signal(signal.SIGKILL)
     if not (out / "dataset.json").exists():
         with pytest.raises((InputError, MissingAssetError)):

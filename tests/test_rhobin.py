@@ -597,10 +597,10 @@ ODD = [None, 2**70, "x\n", [[]], {"a": 1}, np.zeros(()), np.zeros((0, 3)), np.ze
 ODD += [np.full((3, 3), 1e308), np.uint64(2**63), np.zeros((2**16, 3), np.uint64)]
 
 
-def only_refused(function):
+def only_refused(function, *arguments):
     """Runs it; whatever is wrong with the input is one line."""
     try:
-        function()
+        function(*arguments)
     except InputError as error:
         assert "\n" not in str(error)
 
@@ -614,16 +614,16 @@ def test_odd_values_anywhere_are_said_never_a_crash(content, converted, tmp_path
         if key == "obj_angle":
             del spoilt["obj_rot"]
         annotations = {**content["annotations"], images[0]: spoilt}
-        only_refused(lambda: convert({**content, "annotations": annotations}, tmp_path / key, "icap"))  # noqa: B023
+        only_refused(convert, {**content, "annotations": annotations}, tmp_path / key, "icap")
         results = {image: {k: a[k] for k in PARAMETERS if k in a} for image, a in annotations.items()}
         results[images[1]] |= {key: value}
-        only_refused(lambda: read(save(tmp_path / "r.pkl", results), converted, "icap"))  # noqa: B023
+        only_refused(read, save(tmp_path / "r.pkl", results), converted, "icap")
     thing = content["annotations"][images[0]]["meta"][2]
     for key in ("verts", "faces", "symmetries"):
         templates = {**content["templates"], thing: {**content["templates"][thing], key: value}}
-        only_refused(lambda: convert({**content, "templates": templates}, tmp_path / key, "icap"))  # noqa: B023
+        only_refused(convert, {**content, "templates": templates}, tmp_path / key, "icap")
     for spoilt in (value, {"annotations": value, "templates": value}, {**content, "templates": {thing: value}}):
-        only_refused(lambda: convert(spoilt, tmp_path / "whole", "icap"))  # noqa: B023
+        only_refused(convert, spoilt, tmp_path / "whole", "icap")
 
 
 # Submissions

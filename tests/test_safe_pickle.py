@@ -6,7 +6,6 @@ import re
 import struct
 import time
 import warnings
-from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from jaxtyping import config
+from torch_pickles import TorchNames
 
 from wildhoi.convert import pickle_opcodes, pickle_run, pickle_torch
 from wildhoi.convert.pickle_arrays import Budget, Refusal
@@ -410,16 +410,8 @@ def _tensor(storage, offset, size, stride):
 
 
 def test_tracks_of_the_raw_release_agree_with_torch(fixtures_dir):
-    class Trusting(pickle.Unpickler):
-        def find_class(self, module, name):
-            if (module, name) == ("torch.storage", "_load_from_bytes"):
-                return lambda data: torch.load(io.BytesIO(data), weights_only=True)
-            if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-                return torch._utils._rebuild_tensor_v2
-            if (module, name) == ("collections", "OrderedDict"):
-                return OrderedDict
-            assert module.startswith("numpy")
-            return super().find_class(module, name)
+    class Trusting(TorchNames, pickle.Unpickler):
+        pass
 
     paths = sorted((fixtures_dir / "wildhoi_raw").glob("*/smpl*/*/*_smplx.pkl"))[::8]
     assert paths

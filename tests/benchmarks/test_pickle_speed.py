@@ -12,11 +12,10 @@ import pickle
 import subprocess
 import sys
 import time
-from collections import OrderedDict
 from pathlib import Path
 
 import pytest
-import torch
+from torch_pickles import TorchNames
 
 from wildhoi.convert.safe_pickle import load_pickle, loads_pickle
 
@@ -36,19 +35,8 @@ MAX_MILLISECONDS_OF_A_ROW = 2.5
 TARGET_RATIO = 1.1
 
 
-class Unchecked(pickle._Unpickler):
+class Unchecked(TorchNames, pickle._Unpickler):
     """Python's own unpickler in Python; torch reads the storages."""
-
-    def find_class(self, module, name):
-        """The things that the tracks name."""
-        if (module, name) == ("torch.storage", "_load_from_bytes"):
-            return lambda data: torch.load(io.BytesIO(data), weights_only=True)
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return torch._utils._rebuild_tensor_v2
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        assert module.startswith("numpy")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
 def frames_of(name, content):
@@ -84,17 +72,8 @@ def measure(path, name):
 @pytest.fixture(scope="module")
 def measured(full_fixtures_dir):
     command = [sys.executable, __file__, full_fixtures_dir / "wildhoi_raw"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))), "OMP_NUM_THREADS": "1"}
     return json.loads(subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout)
-
-
-@pytest.fixture
-def say(capsys):
-    def write(text):
-        with capsys.disabled():
-            sys.stdout.write(f"\n{text}\n")
-
-    return write
 
 
 @pytest.mark.parametrize("name", TRACKS)

@@ -41,15 +41,6 @@ def objects(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def say(capsys):
-    def write(text):
-        with capsys.disabled():
-            sys.stdout.write(f"\n{text}\n")
-
-    return write
-
-
 def seconds(function, *arguments):
     start = time.perf_counter()
     result = function(*arguments)

@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from jaxtyping import Shaped
@@ -44,7 +45,7 @@ def read_arrays(path: Path, keys: tuple[str, ...] | None = None) -> dict[str, Sh
                 if key not in stored.files:
                     raise InputError(f"{path}: no array `{key}`; {MEND}")
             return {key: _read_array(stored, key, path) for key in wanted}
-    # what zipfile and numpy raise for damaged, encrypted, oddly packed or pickled content, and nothing wider
+    # what zipfile and numpy raise for damaged, encrypted, oddly packed (NotImplementedError) or pickled content
     except (OSError, EOFError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise InputError(f"{path}: cannot be read as .npz ({_one_line(error)}); {MEND}") from None
 
@@ -92,7 +93,17 @@ def _check_values(arrays: Mapping[str, Shaped[np.ndarray, "..."]], kind: BodyKin
 def _read_array(stored: "np.lib.npyio.NpzFile", key: str, path: Path) -> Shaped[np.ndarray, "..."]:
     try:
         array = stored[key]
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    # TokenError and SyntaxError: numpy reads an array's header as Python's literals, and mends it token by token
+    except (
+        ValueError,
+        SyntaxError,
+        TokenError,
+        OSError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(f"{path}: array `{key}` cannot be read ({_one_line(error)}); {MEND}") from None
     return np.asarray(array)
 

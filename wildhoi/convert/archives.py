@@ -19,6 +19,7 @@ CHUNK = 2**20
 MAX_DIRECTORY = 2**22  # bytes of the list of members: each takes half a kilobyte of memory per 46 bytes
 METHODS = (ZIP_STORED, ZIP_DEFLATED)  # bzip2 and LZMA unpack gigabytes of a few bytes in one step
 ENCRYPTED = 0x1
+# what zipfile raises; NotImplementedError: packed by a version it does not know, RuntimeError: encrypted
 DAMAGED = (BadZipFile, zlib.error, StructError, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 TRICKS = re.compile(r"[\\\x00-\x1f]|^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
 SHOWN = 5

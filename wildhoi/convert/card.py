@@ -14,7 +14,7 @@ from wildhoi.convert.conversion_report import ConversionReport
 from wildhoi.convert.parts import KINDS, Kind
 from wildhoi.dataset.annotations import ANNOTATIONS
 from wildhoi.dataset.folder import SPLITS
-from wildhoi.dataset.samples import SCHEMA
+from wildhoi.dataset.samples import SCHEMA, dtype_name
 from wildhoi.errors import InputError
 from wildhoi.files import write_text
 from wildhoi.layout import CARD
@@ -130,15 +130,11 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
         return {**_element(kind.value_type), "length": kind.list_size}
     if pa.types.is_list(kind):
         return _element(kind.value_type)
-    return {"dtype": _dtype(kind)}
+    return {"dtype": dtype_name(kind)}
 
 
 def _element(kind: pa.DataType) -> dict[str, Any]:
-    return {"list": _dtype(kind)}
-
-
-def _dtype(kind: pa.DataType) -> str:
-    return {"float": "float32"}.get(str(kind), str(kind))
+    return {"list": dtype_name(kind)}
 
 
 def _empty(report: ConversionReport) -> list[str]:

@@ -47,12 +47,17 @@ class Log:
 
     def defects(self) -> list[Defect]:
         """Everything noted, as defects of a release that should have none."""
-        return [
-            Defect("irregular", reason, "a complete release", STRICT_HINT, image_id=image_id)
-            for found in (self.dropped, self.incomplete)
-            for reason, images in found.items()
-            for image_id in images
-        ]
+        return irregular(self.dropped, self.incomplete)
+
+
+def irregular(*found: Found) -> list[Defect]:
+    """The images of every reason, as defects of a release that should have none."""
+    return [
+        Defect("irregular", reason, "a complete release", STRICT_HINT, image_id=image_id)
+        for images_of in found
+        for reason, images in images_of.items()
+        for image_id in images
+    ]
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from wildhoi.convert.conversion_report import ConversionReport, ObjectReport
 from wildhoi.convert.mini import write_mini
 from wildhoi.convert.parts import (
     KINDS,
-    STRICT_HINT,
     Kind,
     Part,
     PartNotes,
     convert_part,
     convert_part_strictly,
+    irregular,
     read_notes,
 )
 from wildhoi.convert.shards import join_parts
@@ -31,7 +31,7 @@ from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, read_json, sha256_text, write_text
 from wildhoi.layout import CONVERTING, IDENTITY
 from wildhoi.schema import BodyKind
-from wildhoi.submission.defects import Defect, DefectError
+from wildhoi.submission.defects import DefectError
 
 SETTINGS = "settings.json"
 
@@ -129,13 +129,8 @@ def _finish(conversion: Conversion, out: Path, report: ConversionReport) -> None
 
 def _refuse_irregular(report: ConversionReport) -> None:
     """Refuse a release of which something was left out or lacks something."""
-    defects = [
-        Defect("irregular", reason, "a complete release", STRICT_HINT, image_id=image_id)
-        for entry in report.objects.values()
-        for found in (entry.dropped, entry.incomplete)
-        for reason, images in found.items()
-        for image_id in images
-    ]
+    found = [images for entry in report.objects.values() for images in (entry.dropped, entry.incomplete)]
+    defects = irregular(*found)
     if defects:
         raise DefectError("the release", defects)
 

@@ -31,9 +31,9 @@ def rotation_error(matrix: Matrix3) -> float:
     return error if error >= 0 else float("inf")
 
 
-def rotation_defect(matrix: Matrix3) -> tuple[str, str] | None:
+def rotation_defect(matrix: Matrix3, tolerance: float = ROTATION_TOLERANCE) -> tuple[str, str] | None:
     """Code and finding of a finite matrix that is no rotation; None for one that is, up to the tolerance."""
     error = rotation_error(matrix)
-    if error > ROTATION_TOLERANCE:
+    if error > tolerance:
         return "not-a-rotation", f"off orthonormal by {error:.3g}"
     return ("reflection", "with determinant -1") if np.linalg.det(matrix) < 0 else None

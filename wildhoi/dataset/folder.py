@@ -102,10 +102,11 @@ class DataFolder:
             progress: called with (files compared, files).
         """
         found: dict[str, str] = {}
+        left_out = self.left_out
         for done, (name, recorded) in enumerate(self.checksums.items(), 1):
             path = self.path / name
             if not path.is_file():
-                if name not in self.left_out:
+                if name not in left_out:
                     found[name] = "is gone"
             elif sha256_file(path) != recorded:
                 found[name] = "is not as recorded"

@@ -85,7 +85,12 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
         length = {"length": kind.list_size} if pa.types.is_fixed_size_list(kind) else {}
         return {"feature": _feature(kind.value_type), **length, "_type": "List"}
-    return {"dtype": {"float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
+    return {"dtype": dtype_name(kind), "_type": "Value"}
+
+
+def dtype_name(kind: pa.DataType) -> str:
+    """The name that the library `datasets` has for a plain type."""
+    return {"float": "float32"}.get(str(kind), str(kind))
 
 
 SCHEMA = _schema()

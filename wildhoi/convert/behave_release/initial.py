@@ -22,8 +22,9 @@ from jaxtyping import Float
 from wildhoi import columns
 from wildhoi.convert.behave_release.calibration import Kinect
 from wildhoi.convert.behave_release.correspondences import Correspondences, read_grid
+from wildhoi.convert.values import rotation_defect
 from wildhoi.errors import InputError, MissingAssetError
-from wildhoi.geometry import nearest_rotation, orthonormality_error
+from wildhoi.geometry import nearest_rotation
 from wildhoi.schema import Camera, Human, Matrix3, ObjectPose
 
 ROTATION_TOLERANCE = 1e-2  # networks write float32, or rounded numbers
@@ -222,6 +223,4 @@ def from_camera(pose: ObjectPose, camera: Camera) -> ObjectPose:
 
 
 def _rotation(matrix: Float[np.ndarray, "3 3"]) -> Matrix3 | None:
-    if orthonormality_error(matrix) > ROTATION_TOLERANCE or np.linalg.det(matrix) < 0:
-        return None
-    return nearest_rotation(matrix)
+    return None if rotation_defect(matrix, ROTATION_TOLERANCE) else nearest_rotation(matrix)
