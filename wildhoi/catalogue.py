@@ -1,7 +1,7 @@
 """Which data sets there are, where they are, and what a data folder holds."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 
 from wildhoi.dataset.folder import SPLITS, DataFolder, cache_root, data_root, find_data, list_files
 from wildhoi.errors import InputError, WildhoiError
-from wildhoi.layout import IDENTITY, TABLES
+from wildhoi.layout import IDENTITY, IMAGES, TABLES
 
 SHOWN_IDS = 3
 KNOWN: Mapping[str, str] = {
     "open-sample": "made-up poses of the open body, to try the machinery",
+    "open": "people and objects posed and drawn by this package, with exact truth and without a licence",
     "wildhoi": "people and objects in videos of the Internet",
     "behave": "people and objects before four Kinects, under BEHAVE's licence",
 }
@@ -51,11 +52,16 @@ def _entry(name: str) -> Entry:
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of an object by kind and split."""
+    """Rows of an object by kind and split; `layouts` only in data sets that have any."""
 
     name: str
     samples: Mapping[str, int]
     annotations: Mapping[str, int]
+    layouts: Mapping[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts as plain data."""
+        return {key: value for key, value in asdict(self).items() if key != "layouts" or value}
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class Description:
 
     def to_dict(self) -> dict[str, Any]:
         """The description as plain data."""
-        return asdict(self)
+        return {**asdict(self), "objects": [entry.to_dict() for entry in self.objects]}
 
     def to_rich(self) -> Any:
         """The description for the eyes."""
@@ -83,12 +89,13 @@ class Description:
         from rich.table import Table
         from rich.text import Text
 
-        heads = [f"{split} {kind}" for kind in TABLES for split in SPLITS]
+        kinds = [kind for kind in TABLES if kind in IMAGES or any(getattr(entry, kind) for entry in self.objects)]
+        heads = [f"{split} {kind}" for kind in kinds for split in SPLITS]
         table = Table("object", *heads, box=None, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"
         for entry in self.objects:
-            numbers = [getattr(entry, kind).get(split, 0) for kind in TABLES for split in SPLITS]
+            numbers = [getattr(entry, kind).get(split, 0) for kind in kinds for split in SPLITS]
             table.add_row(entry.name, *(f"{number:,}" if number else "-" for number in numbers))
         facts = [
             f"{self.name} at {self.path}",
@@ -106,7 +113,8 @@ def describe_data(folder: DataFolder) -> Description:
     Raises:
         InputError: a file is no Parquet.
     """
-    names = sorted({name for kind in TABLES for split in SPLITS for name in folder.categories(split, kind)})
+    kinds = [kind for kind in TABLES if kind in IMAGES or any(folder.categories(split, kind) for split in SPLITS)]
+    names = sorted({name for kind in kinds for split in SPLITS for name in folder.categories(split, kind)})
     files = list_files(folder.path)
     return Description(
         name=folder.name,
@@ -117,7 +125,7 @@ def describe_data(folder: DataFolder) -> Description:
         files=len(files),
         bytes=sum((folder.path / file).stat().st_size for file in files),
         objects=tuple(
-            Counts(name, *({s: _rows(folder, kind, s, name) for s in SPLITS} for kind in TABLES)) for name in names
+            Counts(name, *({s: _rows(folder, kind, s, name) for s in SPLITS} for kind in kinds)) for name in names
         ),
         lists=tuple(sorted(path.stem for path in folder.path.glob("lists/*.json"))),
         images=tuple(first_ids(folder)),
@@ -138,7 +146,7 @@ def _rows(folder: DataFolder, kind: str, split: str, name: str) -> int:
 
 def first_ids(folder: DataFolder) -> list[str]:
     """The first image of each of the first few tables, so that somebody has one to ask for."""
-    tables = [path for kind in TABLES for path in sorted(folder.path.glob(f"{kind}/*/*.parquet"))]
+    tables = [path for kind in IMAGES for path in sorted(folder.path.glob(f"{kind}/*/*.parquet"))]
     found: dict[str, None] = {}
     for path in tables:
         try:

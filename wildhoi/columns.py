@@ -1,6 +1,7 @@
 """The columns that submissions and annotations share, and the one Parquet reader, which trusts nothing it reads.
 
-A column holds numbers of one shape per row, stored flat (row-major) as a fixed-size list of float32.
+A column holds numbers of one shape per row, stored flat (row-major) as a fixed-size list of float32. A shape with -1 is
+of any length: its lists are of no fixed size, and whoever reads them says in a layout of his own how long they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,17 +38,23 @@ MAX_BYTES = 4 * 2**30
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of one kind of file: texts and numbers that must be there, and those that may be."""
+    """The columns of one kind of file: texts, integers and numbers that must be there, and those that may be."""
 
     texts: tuple[str, ...]
     numbers: Mapping[str, Shape]
     optional_texts: tuple[str, ...] = ()
     optional_numbers: Mapping[str, Shape] = field(default_factory=dict)
+    integers: tuple[str, ...] = ()
+
+    @property
+    def required_numbers(self) -> dict[str, Shape]:
+        """The number columns that must be there, integers first."""
+        return {**dict.fromkeys(self.integers, ()), **self.numbers}
 
     @property
     def all_numbers(self) -> dict[str, Shape]:
         """Every number column, required ones first."""
-        return {**self.numbers, **self.optional_numbers}
+        return {**self.required_numbers, **self.optional_numbers}
 
 
 @dataclass(frozen=True)
@@ -82,10 +89,14 @@ class Columns:
 def arrow_schema(layout: Layout) -> pa.Schema:
     """The Arrow schema that files of a layout are written with."""
     texts = [pa.field(name, pa.string()) for name in (*layout.texts, *layout.optional_texts)]
-    return pa.schema(texts + [pa.field(name, _arrow_type(shape)) for name, shape in layout.all_numbers.items()])
+    types = {name: _arrow_type(shape) for name, shape in layout.all_numbers.items()}
+    types |= dict.fromkeys(layout.integers, pa.int32())
+    return pa.schema(texts + [pa.field(name, kind) for name, kind in types.items()])
 
 
 def _arrow_type(shape: Shape) -> pa.DataType:
+    if -1 in shape:
+        return pa.list_(pa.float32())
     return pa.list_(pa.float32(), prod(shape)) if shape else pa.float32()
 
 
@@ -128,7 +139,7 @@ def read_columns(path: Path, layout: Layout) -> Columns:
         shape = layout.all_numbers.get(name)
         wanted = "text" if shape is None else f"{prod(shape)} float32 numbers" if shape else "a float32 number"
         try:
-            column = _column(table, name, required=name in layout.texts or name in layout.numbers)
+            column = _column(table, name, required=name in layout.texts or name in layout.required_numbers)
             if column is not None and shape is None:
                 texts[name] = _texts(column)
             elif column is not None and shape is not None:

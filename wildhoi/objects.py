@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from wildhoi.errors import InputError
 from wildhoi.geometry import axis_rotation, rotvec_to_matrix
+from wildhoi.interactions import Interaction, read_interaction
 
 Spec = Mapping[str, Any]
 
@@ -68,6 +69,7 @@ class Category:
     symmetry: Spec = field(default_factory=lambda: MappingProxyType({}))
     joint: Joint | None = None
     contact: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    interactions: Mapping[str, Interaction] = field(default_factory=lambda: MappingProxyType({}))
     wildhoi: Release | None = None
     behave: BehaveFacts | None = None
 
@@ -202,6 +204,7 @@ def load_categories(path: Path = TABLE) -> Mapping[str, Category]:
         entry = dict(_freeze(raw))
         for key, make in (
             ("joint", lambda e: Joint(**e)),
+            ("interactions", lambda e: MappingProxyType({kind: read_interaction(kind, e[kind]) for kind in e})),
             ("wildhoi", _release),
             ("behave", lambda e: BehaveFacts(**e)),
         ):

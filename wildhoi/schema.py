@@ -89,7 +89,8 @@ class Annotation:
     """The truth of one interaction: it has no input, as a Sample has no truth.
 
     `video_id` groups what was filmed together: it is the bootstrap's cluster. `gender` picks the body model's file
-    (neutral where absent). `visible` is the visible share of the object's silhouette, where known.
+    (neutral where absent). `visible` is the visible share of the object's silhouette, and `interaction` what the person
+    does, a name of the category table, each where known.
     """
 
     image_id: str
@@ -101,6 +102,23 @@ class Annotation:
     gender: str = "neutral"
     scene_id: str | None = None
     visible: float | None = None
+    interaction: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SceneView:
+    """A scene from a further viewpoint, without a picture: the paper's X_2.5D of that view.
+
+    Made for the ablation of supervision. `view` counts the further views of a scene. The keypoints, the body's first 22
+    joints and those of the template, are pixels of that camera: exact projections of the truth, in the frame or not.
+    """
+
+    scene_id: str
+    object: str
+    view: int
+    camera: Camera
+    body_keypoints: Float[np.ndarray, "22 2"]
+    object_keypoints: Float[np.ndarray, "k 2"]
 
 
 @dataclass(frozen=True, eq=False)

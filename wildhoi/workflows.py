@@ -1,10 +1,12 @@
-"""What needs more than one part of the project: the demo, the picture of an image."""
+"""What needs more than one part of the project: the demo, the picture of an image, the sheet of an object."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from wildhoi.catalogue import first_ids
-from wildhoi.dataset import SPLITS, DataFolder, find_data, find_sample, load_annotations
+from wildhoi.dataset import SPLITS, DataFolder, find_data, find_sample, load_annotations, load_samples
 from wildhoi.errors import InputError
 from wildhoi.schema import Annotation, Sample
 from wildhoi.templates import find_template, load_template
@@ -64,3 +66,42 @@ def _find_image(data: DataFolder, image_id: str, split: str) -> tuple[Sample | N
     sample = find_sample(data, image_id, split) if data.categories(split, "samples") else None
     annotations = load_annotations(data, split) if data.categories(split) else []
     return sample, next((a for a in annotations if a.image_id == image_id), None)
+
+
+def show_sheet(
+    data: DataFolder, name: str, out: Path, *, split: str = "test", images: int = 12, body: str | None = None
+) -> list[str]:
+    """Draw a contact sheet of an object: images at even distances through what people do, inputs and truth.
+
+    Args:
+        data: with samples and annotations of the split.
+        name: of the object.
+        out: the PNG to write.
+        split: `train` or `test`.
+        images: at most so many.
+        body: kind of the body model; default the data set's.
+
+    Returns:
+        the images on it.
+
+    Raises:
+        InputError: the object has no image with inputs and truth.
+        MissingAssetError: the body model or the template is not there.
+    """
+    from wildhoi.body import load_body
+    from wildhoi.show import render_sheet
+
+    samples = {s.image_id: s for s in load_samples(data.path, split, [name], streaming=True)}
+    truths = [truth for truth in load_annotations(data, split, [name]) if truth.image_id in samples]
+    if not truths:
+        raise InputError(f"{data.path}: no image of {name} in split {split!r} has both inputs and truth")
+    truths.sort(key=lambda truth: (truth.interaction or "", truth.image_id))
+    places = np.unique(np.linspace(0, len(truths) - 1, images).round().astype(int))
+    chosen = [truths[place] for place in places]
+    template = load_template(find_template(data.objects, name, shipped=data.body_model == "open"))
+    flat, kind = data.body_model == "smplh", body or data.body_model
+    models = {g: load_body(kind, gender=g, flat_hand_mean=flat) for g in {truth.gender for truth in chosen}}
+    entries = [(samples[truth.image_id], truth) for truth in chosen]
+    title = f"{name} · {len(chosen)} of {len(truths):,} {split} images of {data.name}"
+    render_sheet(entries, template, models, out, title=title)
+    return [truth.image_id for truth in chosen]

@@ -114,9 +114,9 @@ class BodyModel:
         Source: Loper et al. 2015, equations 2 to 6.
         """
         pose = self._full_pose(body_pose, left_hand_pose, right_hand_pose)
-        local, rest = _rotations(pose), self._rest_joints(betas)
-        rotations, positions = self._follow(local, rest)
-        shaped = self._rest_template + (self._shape_directions @ betas.T).T.reshape(len(betas), -1, 3)
+        local, rest = _rotations(pose), self.rest_joints(betas)
+        rotations, positions = self.follow(local, rest)
+        shaped = self.rest_vertices(betas)
         if self._has_correctives:
             feature = (local[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)
             shaped = shaped + (feature @ self._correctives).reshape(shaped.shape)
@@ -150,9 +150,13 @@ class BodyModel:
         Pose correctives move no joint, so rest joints are linear in the betas (SMPL, Loper et al. 2015, equation 10).
         """
         pose = self._full_pose(body_pose, left_hand_pose, right_hand_pose)
-        return self._follow(_rotations(pose), self._rest_joints(betas))
+        return self.follow(_rotations(pose), self.rest_joints(betas))
 
-    def _follow(self, local: Float[Tensor, "b j 3 3"], rest: Float[Tensor, "b j 3"]) -> JointTransforms:
+    def follow(self, local: Float[Tensor, "b j 3 3"], rest: Float[Tensor, "b j 3"]) -> JointTransforms:
+        """Follow the kinematic tree from each joint's own rotation and the rest joints; the first joint at the origin.
+
+        The first rotation may be any orientation of the whole: then the frame is the world's.
+        """
         rotations, positions = [local[:, :1]], [torch.zeros_like(rest[:, :1])]
         for joints, parents, rows in self._levels:
             above = rotations[-1][:, rows]
@@ -161,7 +165,22 @@ class BodyModel:
             rotations.append(above @ local[:, joints])
         return JointTransforms(torch.cat(rotations, 1)[:, self._order], torch.cat(positions, 1)[:, self._order])
 
-    def _rest_joints(self, betas: Float[Tensor, "b 10"]) -> Float[Tensor, "b j 3"]:
+    def rest_vertices(self, betas: Float[Tensor, "b 10"]) -> Float[Tensor, "b v 3"]:
+        """Shape the template; metres, the model file's own frame."""
+        return self._rest_template + (self._shape_directions @ betas.T).T.reshape(len(betas), -1, 3)
+
+    @property
+    def mean_hands(self) -> Float[Tensor, "2 15 3"]:
+        """What hand poses are added to, left then right; zeros where they are complete by themselves."""
+        return self._mean_hands
+
+    @property
+    def skinning(self) -> Float[Tensor, "v j"]:
+        """How much each vertex follows each joint; rows sum to 1."""
+        return self._skinning
+
+    def rest_joints(self, betas: Float[Tensor, "b 10"]) -> Float[Tensor, "b j 3"]:
+        """Shape the skeleton; metres, the model file's own frame."""
         return self._joint_template + torch.einsum("bs,jcs->bjc", betas, self._joint_directions)
 
     def pelvis(self, betas: Float[Tensor, "b 10"]) -> Float[Tensor, "b 3"]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wildhoi import __version__
-from wildhoi.cli import body, data, leaderboard, submission
+from wildhoi.cli import body, data, leaderboard, occlusion, submission
 from wildhoi.cli.shared import (
     Data,
     Json,
@@ -38,6 +38,7 @@ app = typer.Typer(
 )
 for name, group in (("data", data), ("submission", submission), ("leaderboard", leaderboard), ("body", body)):
     app.add_typer(group.app, name=name)
+app.command()(occlusion.occlusion)
 
 
 @app.command()

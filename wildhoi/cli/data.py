@@ -93,6 +93,32 @@ def show_one(
     say(f"wrote {path}")
 
 
+@app.command("sheet")
+def sheet(
+    thing: Annotated[str, typer.Argument(metavar="OBJECT", help="As data info lists them.")],
+    data: Annotated[str, typer.Option("--data", help="A data folder or the name of a data set.")],
+    split: Annotated[Literal["train", "test"], typer.Option(help="Of the images.")] = "test",
+    images: Annotated[int, typer.Option(min=1, max=60, help="How many.")] = 12,
+    body: Annotated[
+        Literal["smplx", "smplh", "open"] | None, typer.Option(help="Body model; default the data set's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The picture; default OBJECT.png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a contact sheet: some images of an object, each as given, and its truth from the front and the side."""
+    from wildhoi.dataset import find_data
+    from wildhoi.files import require_writable
+    from wildhoi.objects import find_category
+    from wildhoi.workflows import show_sheet
+
+    folder, path = find_data(data), out or Path(f"{find_category(thing).name}.png")
+    require_writable(path.parent)
+    shown = show_sheet(folder, thing, path, split=split, images=images, body=body)
+    if as_json:
+        return show_json({"written": str(path), "images": shown})
+    say(f"wrote {path}")
+
+
 @app.command("convert")
 def convert(
     release: Annotated[Literal["wildhoi", "behave", "rhobin"], typer.Argument(help="Which raw release.")],
@@ -131,6 +157,37 @@ def convert(
         return show_json(report.to_dict())
     show(report.to_rich())
     say(f"wrote {out}, revision {report.revision}; every image is in {out / 'conversion_report.json'}")
+
+
+@app.command("make")
+def make(
+    what: Annotated[Literal["open"], typer.Argument(help="Which data set.")],
+    out: Out,
+    objects: Objects = "",
+    train: Annotated[int | None, typer.Option(help="Training images of each object; default 2,000.")] = None,
+    test: Annotated[int | None, typer.Option(help="Test images of each object; default 100.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything; default that of the published set.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the pictures, pixels.")] = 256,
+    kinds: Annotated[str, typer.Option("--interactions", help="Only these, separated by commas; default all.")] = "",
+    layouts: Annotated[int | None, typer.Option(help="Further views of each training scene; default 16.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda, for posing and rendering.")] = "cpu",
+    workers: Workers = 1,
+    as_json: Json = False,
+) -> None:
+    """Make the open set: people posed with objects, drawn and detected; goes on where it stopped."""
+    from wildhoi.convert.pipeline import run_conversion
+    from wildhoi.files import require_writable
+    from wildhoi.open_scenes.plan import make_request, plan_open
+
+    require_writable(out)
+    wanted = {"train": train, "test": test, "seed": seed, "layouts": layouts}
+    request = make_request(names(objects), size=size, kinds=names(kinds), device=device, **wanted)
+    with Progress() as progress:
+        report = run_conversion(plan_open(request, out), out, workers=workers, progress=progress)
+    if as_json:
+        return show_json(report.to_dict())
+    show(report.to_rich())
+    say(f"wrote {out}, revision {report.revision}; look at it with `wildhoi data sheet OBJECT --data {out}`")
 
 
 @app.command("download")

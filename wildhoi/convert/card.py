@@ -9,15 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from wildhoi.columns import arrow_schema
 from wildhoi.convert.conversion_report import ConversionReport
-from wildhoi.convert.parts import KINDS, Kind
-from wildhoi.dataset.annotations import ANNOTATIONS
+from wildhoi.convert.parts import KINDS, SCHEMAS, Kind
 from wildhoi.dataset.folder import SPLITS
-from wildhoi.dataset.samples import SCHEMA, dtype_name
+from wildhoi.dataset.samples import dtype_name
 from wildhoi.errors import InputError
 from wildhoi.files import write_text
-from wildhoi.layout import CARD
+from wildhoi.layout import CARD, IMAGES
 
 ASSETS = Path(__file__).parents[1] / "assets"
 PICTURE = "frames.png"
@@ -28,6 +26,7 @@ FILES = {
     "symmetries.json": "`symmetries.json` (as the challenge gives them)",
     "info.json": "`info.json` (extents, diameter)",
 }
+SUFFIXES: Mapping[Kind, str] = {"samples": "", "annotations": "-annotations", "layouts": "-layouts"}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -56,7 +55,7 @@ def render_card(name: str, report: ConversionReport, out: Path) -> str:
     splits = [split for split in SPLITS if any(out.glob(f"*/*/{split}-*.parquet"))]
     kinds = [kind for kind in KINDS if any(out.glob(f"{kind}/*/*.parquet"))]
     main = kinds[0] if kinds else KINDS[0]
-    rows = max(sum(report.rows(kind, split) for split in SPLITS) for kind in KINDS)
+    rows = max(sum(report.rows(kind, split) for split in SPLITS) for kind in IMAGES)
     return template.render(
         name=name,
         facts=_facts(name),
@@ -67,13 +66,14 @@ def render_card(name: str, report: ConversionReport, out: Path) -> str:
         splits=splits,
         counts=[_counts(thing, report, splits, main) for thing in report.objects],
         total=_counts(None, report, splits, main),
-        samples=_columns(SCHEMA) if "samples" in kinds else [],
-        annotations=_columns(arrow_schema(ANNOTATIONS)) if "annotations" in kinds else [],
+        **{kind: _columns(kind) if kind in kinds else [] for kind in KINDS},
+        mini=[f"`mini{SUFFIXES[kind]}`" for kind in kinds],
         empty=_empty(report),
         files=[meaning for pattern, meaning in FILES.items() if any(out.glob(f"objects/*/{pattern}"))],
         lists=sorted(f"`{path.name}`" for path in out.glob("lists/*.json")),
         dropped=report.reasons("dropped"),
         incomplete=report.reasons("incomplete"),
+        redrawn=report.reasons("redrawn"),
     )
 
 
@@ -91,11 +91,11 @@ def _facts(name: str) -> Mapping[str, Any]:
 
 
 def _configs(out: Path, objects: list[str]) -> list[dict[str, Any]]:
-    """The configs that have files: all, mini and every object, inputs and truth apart."""
+    """The configs that have files: all, mini and every object, inputs, truth and layouts apart."""
     folders = {"all": "{kind}/*", "mini": "mini/{kind}/*", **{name: f"{{kind}}/{name}" for name in objects}}
     configs: list[dict[str, Any]] = []
     for config, folder in folders.items():
-        for kind, suffix in zip(KINDS, ("", "-annotations"), strict=True):
+        for kind, suffix in SUFFIXES.items():
             patterns = {split: f"{folder.format(kind=kind)}/{split}-*.parquet" for split in SPLITS}
             files = {split: pattern for split, pattern in patterns.items() if any(out.glob(pattern))}
             if files:
@@ -104,9 +104,9 @@ def _configs(out: Path, objects: list[str]) -> list[dict[str, Any]]:
 
 
 def _infos(report: ConversionReport, out: Path) -> list[dict[str, Any]]:
-    """Features and sizes of the two configs that hold everything."""
+    """Features and sizes of the configs that hold everything."""
     infos = []
-    for kind, suffix, schema in zip(KINDS, ("", "-annotations"), (SCHEMA, arrow_schema(ANNOTATIONS)), strict=True):
+    for kind, suffix in SUFFIXES.items():
         splits = [
             {"name": split, "rows": report.rows(kind, split), "bytes": sum(path.stat().st_size for path in files)}
             for split in SPLITS
@@ -114,7 +114,8 @@ def _infos(report: ConversionReport, out: Path) -> list[dict[str, Any]]:
         ]
         if splits:
             size = sum(path.stat().st_size for path in out.glob(f"{kind}/*/*.parquet"))
-            infos.append({"name": "all" + suffix, "features": _features(schema), "splits": splits, "bytes": size})
+            features = _features(SCHEMAS[kind])
+            infos.append({"name": "all" + suffix, "features": features, "splits": splits, "bytes": size})
     return infos
 
 
@@ -140,7 +141,7 @@ def _element(kind: pa.DataType) -> dict[str, Any]:
 def _empty(report: ConversionReport) -> list[str]:
     """The columns of samples that no row has a value in."""
     filled = {name for entry in report.objects.values() for name in entry.columns}
-    return [f"`{name}`" for name in SCHEMA.names if name not in filled]
+    return [f"`{name}`" for name in SCHEMAS["samples"].names if name not in filled]
 
 
 def _counts(thing: str | None, report: ConversionReport, splits: list[str], kind: Kind) -> dict[str, Any]:
@@ -159,7 +160,9 @@ def _counts(thing: str | None, report: ConversionReport, splits: list[str], kind
     }
 
 
-def _columns(schema: pa.Schema) -> list[dict[str, str]]:
-    """What every column of a schema means, in the schema's order."""
+def _columns(kind: Kind) -> list[dict[str, str]]:
+    """What every column of a kind of table means, in the schema's order; a kind may have meanings of its own."""
     known = _table("columns.toml")
-    return [{"name": name, "shape": "", "unit": "", **known[name]} for name in schema.names]
+    own = known.get(kind, {})
+    names = SCHEMAS[kind].names
+    return [{"name": name, "shape": "", "unit": "", **known.get(name, {}), **own.get(name, {})} for name in names]

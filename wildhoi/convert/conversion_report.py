@@ -24,8 +24,8 @@ class Counted:
 class ObjectReport:
     """One object: what was written, what was left out or lacks something and why, and how well its template fits.
 
-    `samples` and `annotations` are by split, `columns` are those of samples that have any value, `dropped` and
-    `incomplete` list the images of every reason.
+    `samples`, `annotations` and `layouts` are by split, `columns` are those of samples that have any value, `dropped`
+    and `incomplete` list the images of every reason, `redrawn` the scenes, once for each time.
     """
 
     template: TemplateReport
@@ -36,17 +36,20 @@ class ObjectReport:
     incomplete: Found = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     rotation_error: float = 0.0
+    layouts: dict[str, Counted] = field(default_factory=dict)
+    redrawn: Found = field(default_factory=dict)
 
     def count(self, kind: str, split: str, notes: Mapping[str, Any]) -> None:
         """Take in what a finished list of rows says: its rows, its videos, what is irregular."""
-        {"samples": self.samples, "annotations": self.annotations}[kind][split] = Counted(
-            notes["rows"], [*notes["videos"]]
-        )
+        tables = {"samples": self.samples, "annotations": self.annotations, "layouts": self.layouts}
+        tables[kind][split] = Counted(notes["rows"], [*notes["videos"]])
         if kind == "samples":
             self.columns = sorted({*self.columns, *notes["filled"]})
         for found, more in ((self.dropped, notes.get("dropped", {})), (self.incomplete, notes.get("incomplete", {}))):
             for reason, images in more.items():
                 found[reason] = list(dict.fromkeys([*found.get(reason, ()), *images]))
+        for reason, scenes in notes.get("redrawn", {}).items():
+            self.redrawn[reason] = [*self.redrawn.get(reason, ()), *scenes]
 
     def drop(self, image_id: str, reason: str) -> None:
         """Note that an image is left out."""
@@ -59,7 +62,7 @@ class ObjectReport:
             self.notes.append(f"{what}: {', '.join(items[:SHOWN])}{more}")
 
     def rows(self, kind: str, split: str) -> int:
-        """How many samples or annotations of a split were written."""
+        """How many samples, annotations or layouts of a split were written."""
         counted: Counted = getattr(self, kind).get(split, Counted())
         return counted.rows
 
@@ -94,11 +97,15 @@ class ConversionReport:
     revision: str = ""
 
     def rows(self, kind: str, split: str) -> int:
-        """How many samples or annotations of a split were written, over all objects."""
+        """How many samples, annotations or layouts of a split were written, over all objects."""
         return sum(entry.rows(kind, split) for entry in self.objects.values())
 
     def reasons(self, fate: str) -> dict[str, int]:
-        """How many images each reason has, over all objects, the most frequent first; `dropped` or `incomplete`."""
+        """How many images each reason has, over all objects, the most frequent first.
+
+        Args:
+            fate: `dropped`, `incomplete` or `redrawn`.
+        """
         totals: dict[str, int] = {}
         for entry in self.objects.values():
             for reason, images in getattr(entry, fate).items():
@@ -107,7 +114,11 @@ class ConversionReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data."""
-        return asdict(self)
+        content = asdict(self)
+        for entry in content["objects"].values():
+            for rare in [name for name in ("layouts", "redrawn") if not entry[name]]:
+                del entry[rare]  # releases have neither
+        return content
 
     def to_json(self) -> str:
         """The report as the data folder keeps it: without the revision, which is made from the folder's files."""
@@ -122,15 +133,17 @@ class ConversionReport:
         from rich.table import Table
         from rich.text import Text
 
-        heads = (*SPLITS, "videos", "truth", "left out", "lacking")
+        views = any(entry.layouts for entry in self.objects.values())
+        heads = (*SPLITS, "videos", "truth", "left out", "lacking", *(("layouts",) if views else ()))
         table = Table("object", *heads, "template", box=None, pad_edge=False)
         for column in table.columns[1:-1]:
             column.justify = "right"
         for name, entry in self.objects.items():
-            table.add_row(name, *(f"{number:,}" for number in entry.totals()), entry.fit)
+            more = (sum(entry.rows("layouts", split) for split in SPLITS),) if views else ()
+            table.add_row(name, *(f"{number:,}" for number in (*entry.totals(), *more)), entry.fit)
         lines = [
             f"{title} {number:,}: {reason}"
-            for fate, title in (("dropped", "left out"), ("incomplete", "kept without"))
+            for fate, title in (("dropped", "left out"), ("incomplete", "kept without"), ("redrawn", "drawn again"))
             for reason, number in self.reasons(fate).items()
         ]
         notes = [Padding(Text(note), (0, 0, 0, 2), expand=False) for note in (*lines, *self.all_notes())]

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 
 from wildhoi.columns import arrow_schema, make_rows_table
 from wildhoi.dataset.annotations import ANNOTATIONS, annotation_row
-from wildhoi.dataset.samples import ROWS_PER_GROUP, make_table, open_writer, sample_row
+from wildhoi.dataset.layouts import LAYOUTS, layout_row
+from wildhoi.dataset.samples import ROWS_PER_GROUP, SCHEMA, make_table, open_writer, sample_row
 from wildhoi.errors import InputError
-from wildhoi.schema import Annotation, Sample
+from wildhoi.schema import Annotation, Sample, SceneView
 from wildhoi.submission.defects import Defect, DefectError
 
-Kind = Literal["samples", "annotations"]
+Kind = Literal["samples", "annotations", "layouts"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Found = dict[str, list[str]]
 
@@ -29,13 +30,15 @@ STRICT_HINT = "mend the release, or convert without --strict"
 
 @dataclass
 class Log:
-    """The irregularities of one part: the images of every reason, in the order in which they were met.
+    """What was odd about one part: the images of every reason, in the order in which they were met.
 
-    `dropped` have no row; `incomplete` have one that lacks something.
+    `dropped` have no row; `incomplete` have one that lacks something. `redrawn` is no irregularity: the scenes of which
+    a made-up data set drew another one for that reason, as many times as it did; to be noted by parts of one kind only.
     """
 
     dropped: Found = field(default_factory=lambda: defaultdict(list))
     incomplete: Found = field(default_factory=lambda: defaultdict(list))
+    redrawn: Found = field(default_factory=lambda: defaultdict(list))
 
     def drop(self, image_id: str, reason: str) -> None:
         """Note that an image is left out."""
@@ -45,8 +48,12 @@ class Log:
         """Note that the row of an image lacks something."""
         self.incomplete[reason].append(image_id)
 
+    def redraw(self, scene_id: str, reason: str) -> None:
+        """Note that a scene had to be drawn again."""
+        self.redrawn[reason].append(scene_id)
+
     def defects(self) -> list[Defect]:
-        """Everything noted, as defects of a release that should have none."""
+        """Every irregularity, as a defect of a release that should have none."""
         return irregular(self.dropped, self.incomplete)
 
 
@@ -71,7 +78,7 @@ class Part:
     object: str
     split: str
     key: str
-    read: Callable[[Any, Log], Iterator[Sample] | Iterator[Annotation]]
+    read: Callable[[Any, Log], Iterator[Sample] | Iterator[Annotation] | Iterator[SceneView]]
     spec: Any
 
 
@@ -84,11 +91,18 @@ class PartNotes:
     filled: Sequence[str]
     dropped: Found
     incomplete: Found
+    redrawn: Found
 
 
 ROWS: Mapping[Kind, tuple[Callable[[Any], Mapping[str, Any]], Callable[[Sequence[Any]], pa.Table]]] = {
     "samples": (sample_row, make_table),
     "annotations": (annotation_row, partial(make_rows_table, ANNOTATIONS)),
+    "layouts": (layout_row, partial(make_rows_table, LAYOUTS)),
+}
+SCHEMAS: Mapping[Kind, pa.Schema] = {
+    "samples": SCHEMA,
+    "annotations": arrow_schema(ANNOTATIONS),
+    "layouts": arrow_schema(LAYOUTS),
 }
 
 
@@ -104,7 +118,7 @@ def convert_part_strictly(part: Part, path: Path) -> None:
 
 def _write(part: Part, path: Path, *, strict: bool) -> None:
     log, videos, filled, rows = Log(), dict[str, None](), set[str](), 0
-    stream: Iterator[Sample | Annotation] = iter(part.read(part.spec, log))
+    stream: Iterator[Sample | Annotation | SceneView] = iter(part.read(part.spec, log))
     with open_part_writer(part.kind, path) as writer:
         row_of, make = ROWS[part.kind]
         # encoded one by one: a hundred decoded frames would take a gigabyte
@@ -112,7 +126,7 @@ def _write(part: Part, path: Path, *, strict: bool) -> None:
             table = make(group)
             writer.write_table(table)
             filled |= {name for name in table.schema.names if table[name].null_count < len(table)}
-            videos |= dict.fromkeys(row["video_id"] for row in group)
+            videos |= dict.fromkeys(row["video_id"] for row in group if "video_id" in row)
             rows += len(group)
         if strict and (defects := log.defects()):
             raise DefectError(f"{part.object}, {part.split}, {part.key}", defects)
@@ -122,15 +136,16 @@ def _write(part: Part, path: Path, *, strict: bool) -> None:
             "filled": sorted(filled),
             "dropped": log.dropped,
             "incomplete": log.incomplete,
+            "redrawn": log.redrawn,
         }
         writer.add_key_value_metadata({NOTES.decode(): json.dumps(notes)})
 
 
 def open_part_writer(kind: Kind, sink: Path | BinaryIO) -> pq.ParquetWriter:
-    """A Parquet writer of samples or of annotations."""
+    """A Parquet writer of tables of one kind."""
     if kind == "samples":
         return open_writer(sink)
-    return pq.ParquetWriter(sink, arrow_schema(ANNOTATIONS), compression="zstd")
+    return pq.ParquetWriter(sink, SCHEMAS[kind], compression="zstd")
 
 
 def read_notes(path: Path) -> PartNotes:

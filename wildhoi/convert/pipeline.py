@@ -35,7 +35,10 @@ from wildhoi.submission.defects import DefectError
 
 SETTINGS = "settings.json"
 
+GROUNDWORK = "groundwork"
+
 Progress = Callable[[str, int, int], None]
+Groundwork = Callable[[Path, int, Progress | None], None]
 Group = tuple[Kind, str, str]
 
 
@@ -53,6 +56,10 @@ class Conversion:
             returns the report of every object.
         remarks: adds to the finished counts what they say about the release.
         estimates: a name of the files that initial estimates were given in.
+        version: of a data set that is made, not converted; later ones are other data.
+        groundwork: makes what the parts read, with as many processes and told of progress, in the folder given, which
+            is kept until the end; it is called again when a conversion continues, and resumes by itself. What a part
+            is told of that folder belongs in no `repr` of its `spec`, by which a conversion is known again.
     """
 
     name: str
@@ -63,6 +70,8 @@ class Conversion:
     prepare: Callable[[Path], Mapping[str, ObjectReport]]
     remarks: Callable[[ConversionReport], list[str]]
     estimates: str | None = None
+    version: int | None = None
+    groundwork: Groundwork | None = None
 
 
 def run_conversion(
@@ -95,6 +104,9 @@ def run_conversion(
         report = _prepare(conversion, out, fresh=fresh)
         if strict:
             _refuse_irregular(report)  # before long work is done
+        if conversion.groundwork is not None:
+            (out / CONVERTING / GROUNDWORK).mkdir(exist_ok=True)
+            conversion.groundwork(out / CONVERTING / GROUNDWORK, workers, progress)
         run = _Run(workers, strict, sha256_text(settings), progress)
         for group, parts in _groups(conversion.parts).items():
             _convert_group(group, parts, out, run, report)
@@ -122,7 +134,7 @@ def _finish(conversion: Conversion, out: Path, report: ConversionReport) -> None
     report.notes += conversion.remarks(report)
     write_text(out / "conversion_report.json", report.to_json())
     write_card(conversion.name, report, out)
-    identity = {"track": conversion.track, "estimates": conversion.estimates}
+    identity = {"track": conversion.track, "estimates": conversion.estimates, "version": conversion.version}
     report.revision = seal_folder(out, name=conversion.name, body_model=conversion.body_model, **identity).revision
     shutil.rmtree(out / CONVERTING)
 
@@ -163,6 +175,8 @@ def _settings(conversion: Conversion) -> str:
     parts = [[part.kind, part.object, part.split, part.key, repr(part.spec)] for part in conversion.parts]
     content = {"name": conversion.name, "track": conversion.track, "wildhoi": __version__}
     content["parts"] = sha256_text(canonical_json(parts))
+    if conversion.version is not None:
+        content["version"] = str(conversion.version)
     return canonical_json(content | dict(conversion.settings)) + "\n"
 
 
@@ -219,11 +233,11 @@ def _named(progress: Progress, what: str) -> Callable[[int, int], None]:
 
 def _merge(notes: Sequence[PartNotes]) -> dict[str, Any]:
     """The notes of many parts as those of one."""
-    found: dict[str, dict[str, list[str]]] = {"dropped": {}, "incomplete": {}}
+    found: dict[str, dict[str, list[str]]] = {"dropped": {}, "incomplete": {}, "redrawn": {}}
     for note in notes:
-        for kind, images in (("dropped", note.dropped), ("incomplete", note.incomplete)):
-            for reason, ids in images.items():
-                found[kind].setdefault(reason, []).extend(ids)
+        for fate, reasons in found.items():
+            for reason, ids in getattr(note, fate).items():
+                reasons.setdefault(reason, []).extend(ids)
     videos = sorted({video for note in notes for video in note.videos})
     filled = sorted({name for note in notes for name in note.filled})
     return {"rows": sum(note.rows for note in notes), "videos": videos, "filled": filled, **found}

@@ -11,11 +11,13 @@ from wildhoi.dataset.folder import (
     open_folder,
     seal_folder,
 )
+from wildhoi.dataset.layouts import LAYOUTS, load_layouts, read_layouts, write_layouts
 from wildhoi.dataset.loading import Samples, SampleStream, find_sample, load_samples
 
 __all__ = [
     "ANNOTATIONS",
     "BODY_MODELS",
+    "LAYOUTS",
     "ROTATION_TOLERANCE",
     "SHIPPED",
     "SPLITS",
@@ -25,9 +27,12 @@ __all__ = [
     "find_data",
     "find_sample",
     "load_annotations",
+    "load_layouts",
     "load_samples",
     "open_folder",
     "read_annotations",
+    "read_layouts",
     "seal_folder",
     "write_annotations",
+    "write_layouts",
 ]

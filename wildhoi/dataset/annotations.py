@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wildhoi import columns
-from wildhoi.dataset.folder import DataFolder, fetch_files, find_local, table_patterns
+from wildhoi.dataset.folder import DataFolder, find_tables
 from wildhoi.errors import InputError
 from wildhoi.geometry import nearest_rotation, orthonormality_error
 from wildhoi.objects import find_category
@@ -19,7 +19,7 @@ ROTATION_TOLERANCE = 1e-3
 ANNOTATIONS = columns.Layout(
     texts=("image_id", "object", "video_id", "gender"),
     numbers={**columns.HUMAN, **columns.OBJECT, **columns.CAMERA},
-    optional_texts=("scene_id",),
+    optional_texts=("scene_id", "interaction"),
     optional_numbers={**columns.ANGLE, "visible": ()},
 )
 
@@ -62,11 +62,7 @@ def load_annotations(
         MissingAssetError: the data set is neither at hand nor on the Hub, or needs a permission.
     """
     kind = "mini/annotations" if mini else "annotations"
-    folder = data if isinstance(data, DataFolder) else find_local(data, revision)
-    if folder is not None:
-        source, files = str(folder.path), folder.files(kind, split, objects)
-    else:
-        source, files = fetch_files(str(data), table_patterns(kind, split, objects), revision)
+    source, files = find_tables(data, kind, split, objects, revision)
     found = sorted((a for path in files for a in _read_of(path, path.parent.name)), key=lambda a: a.image_id)
     twice = [a.image_id for a, b in pairwise(found) if a.image_id == b.image_id]
     if twice:
@@ -124,6 +120,7 @@ def _annotation(path: Path, table: columns.Columns, row: int) -> Annotation:
         video_id=str(texts["video_id"]),
         gender=str(texts["gender"]),
         scene_id=texts.get("scene_id"),
+        interaction=texts.get("interaction"),
         human=columns.read_human(table, row),
         object_pose=ObjectPose(
             _exact(where, "object_rotation", pose.rotation), pose.translation, pose.scale, pose.angle

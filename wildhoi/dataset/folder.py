@@ -1,7 +1,8 @@
 """Data folders: finding one by name, sealing a finished one, and the revision that names its content.
 
 A data folder holds `dataset.json` (who it is), `checksums.json`, `samples/OBJ/SPLIT-*.parquet` (inputs),
-`annotations/OBJ/SPLIT-*.parquet` (truth), `mini/` (a few rows of both), `objects/OBJ/` (templates) and `lists/`.
+`annotations/OBJ/SPLIT-*.parquet` (truth), `layouts/OBJ/SPLIT-*.parquet` (further views of the same scenes, without
+pictures; few data sets have them), `mini/` (a few rows of all), `objects/OBJ/` (templates) and `lists/`.
 """
 
 import os
@@ -51,14 +52,14 @@ class DataFolder:
         return self.path / "objects"
 
     def categories(self, split: str, kind: str = "annotations") -> list[str]:
-        """The objects that have annotations (or samples) of a split, sorted."""
+        """The objects that have annotations (or another kind of tables) of a split, sorted."""
         return sorted({path.parent.name for path in self.path.glob(f"{kind}/*/{split}-*.parquet")})
 
     def files(self, kind: str, split: str, objects: Sequence[str] | None = None) -> list[Path]:
         """The Parquet files of a split, of all objects or those named, in order.
 
         Args:
-            kind: `annotations` or `samples`.
+            kind: `annotations`, `samples` or `layouts`, or one of these below `mini/`.
             split: `train` or `test`.
             objects: names of categories.
 
@@ -192,6 +193,21 @@ def table_patterns(kind: str, split: str, objects: Sequence[str] | None) -> list
     return [f"{kind}/{name}/{split}-*.parquet" for name in (sorted(set(objects)) if objects else ("*",))]
 
 
+def find_tables(
+    data: DataFolder | str | Path, kind: str, split: str, objects: Sequence[str] | None, revision: str | None
+) -> tuple[str, list[Path]]:
+    """The Parquet files of a split, of a folder at hand or fetched from the Hub, and what they are of.
+
+    Raises:
+        InputError: the split or an object has none there.
+        MissingAssetError, RunError: as `find_local` and `hub.resolve` do.
+    """
+    folder = data if isinstance(data, DataFolder) else find_local(data, revision)
+    if folder is not None:
+        return str(folder.path), folder.files(kind, split, objects)
+    return fetch_files(str(data), table_patterns(kind, split, objects), revision)
+
+
 def require_matches(source: str, names: Sequence[str], patterns: Sequence[str]) -> None:
     """Refuse patterns that no file of the Hub has.
 
@@ -237,7 +253,7 @@ def open_folder(path: Path) -> DataFolder:
     return DataFolder(path, identity["name"], identity["body_model"], MappingProxyType(checksums), track)
 
 
-def seal_folder(path: Path, *, name: str, body_model: str, **more: str | None) -> DataFolder:
+def seal_folder(path: Path, *, name: str, body_model: str, **more: str | int | None) -> DataFolder:
     """Write `checksums.json` and `dataset.json` of a finished data folder, and open it; hidden files are left out.
 
     `dataset.json`, without which nothing is a data folder, comes last.
@@ -246,9 +262,10 @@ def seal_folder(path: Path, *, name: str, body_model: str, **more: str | None) -
         path: the folder.
         name: of the data set.
         body_model: whose parameters its bodies are.
-        more: further facts that name it, such as its `track`; None for none.
+        more: further facts that name it, such as its `track` or `version`; None for none.
     """
-    content = {"name": name, "body_model": body_model, **{key: value for key, value in more.items() if value}}
+    facts = {key: value for key, value in more.items() if value not in (None, "")}
+    content = {"name": name, "body_model": body_model, **facts}
     identity = canonical_json(content) + "\n"
     hashes = {name: sha256_file(path / name) for name in list_files(path) if name not in (IDENTITY, CHECKSUMS, CARD)}
     write_text(path / CHECKSUMS, canonical_json({**hashes, IDENTITY: sha256_text(identity)}) + "\n")

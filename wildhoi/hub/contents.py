@@ -14,8 +14,8 @@ WORKERS = 4
 # plain names of one component each, so that no name can lead out of the folder or hide in it
 WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}"
 LAYOUT = re.compile(
-    rf"{WORD}\.(?:json|jsonl|md|png|jpg|txt)|LICENSE|NOTICE|(?:samples|annotations)/{WORD}/{WORD}\.parquet"
-    rf"|mini/(?:samples|annotations)/{WORD}/{WORD}\.parquet|objects/{WORD}/{WORD}|lists/{WORD}\.json",
+    rf"{WORD}\.(?:json|jsonl|md|png|jpg|txt)|LICENSE|NOTICE|(?:mini/)?(?:{'|'.join(TABLES)})/{WORD}/{WORD}\.parquet"
+    rf"|objects/{WORD}/{WORD}|lists/{WORD}\.json",
     re.ASCII,
 )
 SHA256 = re.compile("[0-9a-f]{64}")

@@ -51,22 +51,26 @@ def detections(sample: Sample, window: Window) -> Panel:
     return Panel("Detections", pixels, draw, MESH_KEY if person is None else (*MESH_KEY, *SIDES_KEY))
 
 
-def draw_outline(axes: "Axes", cover: Float[np.ndarray, "h w"], colour: tuple[float, float, float]) -> None:
+def draw_outline(
+    axes: "Axes", cover: Float[np.ndarray, "h w"], colour: tuple[float, float, float], stroke: float = 1.4
+) -> None:
     """The edge of a mask."""
     if cover.max() > 0.5 > cover.min():
         height, width = cover.shape
         x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
-        axes.contour(x, y, cover, levels=[0.5], colors=[colour], linewidths=1.4)
+        axes.contour(x, y, cover, levels=[0.5], colors=[colour], linewidths=stroke)
 
 
-def draw_box(axes: "Axes", box: Float[np.ndarray, "4"] | None, window: Window, colour: str) -> None:
+def draw_box(
+    axes: "Axes", box: Float[np.ndarray, "4"] | None, window: Window, colour: str, stroke: float = 1.6
+) -> None:
     """A box around its first and last pixel."""
     from matplotlib.patches import Rectangle
 
     if box is None or not np.isfinite(box).all():
         return
     (x, y), (right, bottom) = window.place(box[:2] - 0.5), window.place(box[2:] + 0.5)
-    axes.add_patch(Rectangle((x, y), right - x, bottom - y, fill=False, color=colour, lw=1.6, ls=(0, (5, 3))))
+    axes.add_patch(Rectangle((x, y), right - x, bottom - y, fill=False, color=colour, lw=stroke, ls=(0, (5, 3))))
 
 
 def person_keypoints(

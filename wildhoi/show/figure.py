@@ -81,7 +81,7 @@ def _panels(
     sample: Sample | None, template: Template, meshes: Meshes | None, camera: Camera | None, shown: Shown
 ) -> list[Panel]:
     """The panels that there is something for."""
-    made, region = [], None if sample is None else _region(sample)
+    made, region = [], None if sample is None else region_of(sample)
     view = camera or FAR_CAMERA
     # without a camera the meshes have no place in the frame
     seen = region if camera is not None else None
@@ -99,7 +99,7 @@ def _panels(
     return made
 
 
-def _region(sample: Sample) -> Sequence[int | float] | None:
+def region_of(sample: Sample) -> Sequence[int | float] | None:
     """The rectangle of the frame (x, y, width, height) to look at: the crop, else what holds the boxes."""
     if sample.image_box is not None:
         return sample.image_box

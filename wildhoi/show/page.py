@@ -54,19 +54,19 @@ def write_page(out: Path, panels: list[Panel], title: str, subtitle: str, captio
     for index, panel in enumerate(panels):
         left = MARGIN + index % columns * (width + GAP)
         top = head + above + index // columns * (height + above + GAP)
-        _words(page, left, top - above / 2, panel.title, fontsize=11 * zoom, weight="bold", color=DARK)
+        write_words(page, left, top - above / 2, panel.title, fontsize=11 * zoom, weight="bold", color=DARK)
         axes = figure.add_axes((left / size[0], 1 - (top + height) / size[1], width / size[0], height / size[1]))
-        _fill(axes, panel)
-    end = _words(page, MARGIN, head / 2 + 4, title, fontsize=17 * zoom, weight="bold", color=DARK)
-    _words(page, end + 14 * zoom, head / 2 + 6, subtitle, fontsize=13 * zoom, color=SOFT)
-    _words(page, MARGIN, size[1] - foot / 2 - (lines - 1) * above, caption, fontsize=10 * zoom, color=SOFT)
+        fill_axes(axes, panel)
+    end = write_words(page, MARGIN, head / 2 + 4, title, fontsize=17 * zoom, weight="bold", color=DARK)
+    write_words(page, end + 14 * zoom, head / 2 + 6, subtitle, fontsize=13 * zoom, color=SOFT)
+    write_words(page, MARGIN, size[1] - foot / 2 - (lines - 1) * above, caption, fontsize=10 * zoom, color=SOFT)
     key = dict.fromkeys(entry for panel in panels for entry in panel.key)
-    _key(page, size[0] - MARGIN, size[1] - foot / 2, list(key), zoom)
+    write_key(page, size[0] - MARGIN, size[1] - foot / 2, list(key), zoom)
     with atomic_path(out) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
 
 
-def _fill(axes: "Axes", panel: Panel) -> None:
+def fill_axes(axes: "Axes", panel: Panel) -> None:
     """Show a panel pixel by pixel; what is drawn over it may not change what is in view."""
     height, width = panel.pixels.shape[:2]
     axes.imshow(panel.pixels, extent=(0, width, height, 0), interpolation="nearest", aspect="auto")
@@ -76,13 +76,13 @@ def _fill(axes: "Axes", panel: Panel) -> None:
         spine.set(color="#d0d4da", linewidth=1)
 
 
-def _words(page: "Axes", x: int | float, y: int | float, words: str, **style: Any) -> float:
+def write_words(page: "Axes", x: int | float, y: int | float, words: str, **style: Any) -> float:
     """Write a line and return where it ends."""
     text = page.text(x, y, words, va="center", **style)
     return float(x + text.get_window_extent().width)
 
 
-def _key(page: "Axes", right: int | float, y: int | float, entries: list[tuple[str, str]], zoom: float) -> None:
+def write_key(page: "Axes", right: int | float, y: int | float, entries: list[tuple[str, str]], zoom: float) -> None:
     """Dots and what they stand for, ending at `right`."""
     for name, colour in reversed(entries):
         text = page.text(right, y, name, va="center", ha="right", fontsize=10 * zoom, color=SOFT)

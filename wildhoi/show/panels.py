@@ -11,7 +11,7 @@ from wildhoi.geometry import project
 from wildhoi.rendering.camera import NEAR
 from wildhoi.schema import Camera, Sample
 from wildhoi.show.scene import Meshes, bounds, from_the_side, render
-from wildhoi.show.window import Window, faded, ground, picture_in, window_around, with_aspect
+from wildhoi.show.window import PANEL_AREA, Window, faded, ground, picture_in, window_around, with_aspect
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,12 +46,19 @@ def overlay(title: str, meshes: Meshes, camera: Camera, sample: Sample | None, w
     return Panel(title, render(meshes, camera, window, background, 0.94), _nothing, MESH_KEY)
 
 
-def side(meshes: Meshes, camera: Camera, aspect: float) -> Panel:
-    """The meshes seen from a quarter turn to the right, before a grid in the pelvis' depth."""
+def side_view(
+    meshes: Meshes, camera: Camera, aspect: float, area: int = PANEL_AREA
+) -> tuple[UInt8[np.ndarray, "h w 3"], float | None]:
+    """The meshes seen from a quarter turn to the right, before a grid in the pelvis' depth, and its step in metres."""
     turned = from_the_side(camera)
-    window = with_aspect(window_around(bounds(meshes.seen(turned)), 0.1), aspect)
+    window = with_aspect(window_around(bounds(meshes.seen(turned)), 0.1, area), aspect)
     backdrop, grid = _backdrop(turned, window)
-    pixels = render(meshes, turned, window, backdrop)
+    return render(meshes, turned, window, backdrop), grid
+
+
+def side(meshes: Meshes, camera: Camera, aspect: float) -> Panel:
+    """The side view with the direction of the camera."""
+    pixels, grid = side_view(meshes, camera, aspect)
 
     def draw(axes: "Axes") -> None:
         height, width = pixels.shape[:2]

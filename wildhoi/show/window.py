@@ -12,24 +12,25 @@ from wildhoi.schema import Camera
 GROUND = (238, 239, 241)
 """What is seen where there is no picture."""
 PANEL_AREA = 620**2
-"""Pixels of a panel."""
+"""Pixels of a panel, unless its window has an area of its own."""
 ASPECTS = (0.66, 1.8)
 """Width over height of the narrowest and of the widest panel."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of the frame, from the outer edge of its first pixel, shown `scale` times as large; pixels."""
+    """A rectangle of the frame, from the outer edge of its first pixel, shown on about `area` pixels of a panel."""
 
     x: float
     y: float
     width: float
     height: float
+    area: int = PANEL_AREA
 
     @property
     def scale(self) -> float:
         """Pixels of the panel for one of the frame."""
-        return float(np.sqrt(PANEL_AREA / (self.width * self.height)))
+        return float(np.sqrt(self.area / (self.width * self.height)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -54,21 +55,21 @@ class Window:
         return layer
 
 
-def window_around(box: Sequence[int | float], margin: float = 0.0) -> Window:
+def window_around(box: Sequence[int | float], margin: float = 0.0, area: int = PANEL_AREA) -> Window:
     """The window of a rectangle (x, y, width, height) and a margin, widened or heightened to the shape of a panel."""
     x, y, width, height = (float(value) for value in box)
     middle_x, middle_y = x + width / 2, y + height / 2
     width, height = width * (1 + 2 * margin), height * (1 + 2 * margin)
     narrowest, widest = ASPECTS
     shown_width, shown_height = max(width, height * narrowest, 1), max(height, width / widest, 1)
-    return Window(middle_x - shown_width / 2, middle_y - shown_height / 2, shown_width, shown_height)
+    return Window(middle_x - shown_width / 2, middle_y - shown_height / 2, shown_width, shown_height, area)
 
 
 def with_aspect(window: Window, aspect: float) -> Window:
     """The smallest window of a given shape that holds another, about the same middle."""
     width, height = max(window.width, window.height * aspect), max(window.height, window.width / aspect)
     x, y = window.x + window.width / 2, window.y + window.height / 2
-    return Window(x - width / 2, y - height / 2, width, height)
+    return Window(x - width / 2, y - height / 2, width, height, window.area)
 
 
 def ground(window: Window) -> UInt8[np.ndarray, "h w 3"]:

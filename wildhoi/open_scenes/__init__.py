@@ -1,0 +1,1 @@
+"""The open set: people posed with objects, drawn, and seen through detectors that err; no licence, exact truth."""

@@ -1,0 +1,249 @@
+"""The open set as a plan: scenes solved in chunks, then turned into samples, annotations and layouts."""
+
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from wildhoi.convert.conversion_report import ConversionReport, ObjectReport
+from wildhoi.convert.parts import KINDS, Part
+from wildhoi.convert.pipeline import GROUNDWORK, Conversion, Progress
+from wildhoi.convert.template_report import TemplateReport, write_info
+from wildhoi.engine import map_shards
+from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.files import canonical_json, sha256_file, sha256_text
+from wildhoi.layout import CONVERTING
+from wildhoi.objects import Category, find_category, load_categories
+from wildhoi.open_scenes.assembling import Source, one_thread, read_annotations, read_layouts, read_samples
+from wildhoi.open_scenes.making import draw_role, make_scenes
+from wildhoi.open_scenes.posing_settings import FOLDER
+from wildhoi.open_scenes.scene_files import write_scenes
+from wildhoi.templates import SHIPPED, load_template
+
+NAME = "open"
+CHUNK = 48
+"""Scenes of a part: solved together, by a few tens for each of their interactions."""
+READERS = {"samples": read_samples, "annotations": read_annotations, "layouts": read_layouts}
+
+
+@dataclass(frozen=True)
+class Version:
+    """What names a version of the set: version.toml."""
+
+    version: int
+    seed: int
+    development_seed: int
+    objects: tuple[str, ...]
+    train: int
+    test: int
+    layouts: int
+
+
+@cache
+def load_version() -> Version:
+    """Read version.toml, once per process."""
+    entries = tomllib.loads((FOLDER / "version.toml").read_text())
+    return Version(**{**entries, "objects": tuple(entries["objects"])})
+
+
+@dataclass(frozen=True)
+class Request:
+    """What of the set is asked for; `kinds` limits the interactions, `layouts` counts further training views."""
+
+    objects: Sequence[str]
+    train: int
+    test: int
+    seed: int
+    size: int = 256
+    layouts: int = 16
+    kinds: Sequence[str] = ()
+    device: str = "cpu"
+
+
+def make_request(
+    objects: Sequence[str] = (),
+    *,
+    train: int | None = None,
+    test: int | None = None,
+    seed: int | None = None,
+    layouts: int | None = None,
+    size: int = 256,
+    kinds: Sequence[str] = (),
+    device: str = "cpu",
+) -> Request:
+    """A request in which everything left out is as version.toml has it."""
+    version = load_version()
+
+    def chosen(value: int | None, default: int) -> int:
+        return default if value is None else value
+
+    return Request(
+        tuple(objects) or version.objects,
+        chosen(train, version.train),
+        chosen(test, version.test),
+        chosen(seed, version.seed),
+        size,
+        chosen(layouts, version.layouts),
+        tuple(kinds),
+        device,
+    )
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Scenes that are solved together: their names, and what they are of."""
+
+    object: str
+    names: tuple[str, ...]
+    seed: int
+    kinds: tuple[str, ...]
+    device: str
+
+
+def plan_open(request: Request, out: Path) -> Conversion:
+    """Plan a data set of the open set's form.
+
+    Raises:
+        InputError: an object, an interaction, a count or a size that is none.
+        MissingAssetError: an object has no shipped template.
+    """
+    categories = _choose(request)
+    work = out.resolve() / CONVERTING / GROUNDWORK
+    chunks: dict[str, Chunk] = {}
+    parts: list[Part] = []
+    for category in categories:
+        for split, count in (("train", request.train), ("test", request.test)):
+            for path, names in _pieces(category.name, split, count, request, work):
+                if path.parent == work:
+                    chunks[path.name] = Chunk(category.name, names, request.seed, tuple(request.kinds), request.device)
+                parts += _parts(category.name, split, path, names, request)
+    version = load_version()
+    published = request.seed == version.seed and not request.kinds
+
+    def prepare(folder: Path) -> Mapping[str, ObjectReport]:
+        names = [category.name for category in categories]
+        return {name: _copy_template(name, folder) for name in [*names, *_template_only(request)]}
+
+    def groundwork(folder: Path, workers: int, progress: Progress | None) -> None:
+        told = None if progress is None else (lambda done, total: progress("scenes", done, total))
+        map_shards(solve_chunk, chunks, folder, workers=workers, fingerprint=_generator(), progress=told)
+
+    return Conversion(
+        NAME,
+        "open",
+        None if published else f"seed-{request.seed}",
+        {"seed": request.seed, "size": request.size, "generator": _generator()},
+        parts,
+        prepare,
+        _remarks,
+        version=version.version,
+        groundwork=groundwork,
+    )
+
+
+def _choose(request: Request) -> list[Category]:
+    """The categories asked for, each with interactions and a template."""
+    able = [category.name for category in load_categories().values() if category.interactions]
+    categories = [find_category(name) for name in request.objects]
+    for category in categories:
+        if not (SHIPPED / category.name).is_dir():
+            raise MissingAssetError(f"{category.name}: no template ships; the open set can have {', '.join(able)}")
+        if not category.interactions:
+            raise InputError(
+                f"{category.name}: no interaction is known, so no scene can be made; choose of {', '.join(able)}"
+            )
+        unknown = [kind for kind in request.kinds if kind not in category.interactions]
+        if unknown:
+            raise InputError(
+                f"interaction {unknown[0]!r} of {category.name} is unknown, want {', '.join(category.interactions)}"
+            )
+    if not categories or request.train + request.test < 1:
+        raise InputError("no image is asked for; want at least one object, and --train or --test above 0")
+    for name, value, least in (("train", request.train, 0), ("test", request.test, 0), ("size", request.size, 64)):
+        if value < least:
+            raise InputError(f"--{name}: got {value}, want at least {least}")
+    return categories
+
+
+def _template_only(request: Request) -> list[str]:
+    """Shipped templates of objects that nobody is posed with yet; they are in the whole set alone."""
+    whole = set(load_version().objects) <= set(request.objects)
+    idle = [path.name for path in sorted(SHIPPED.iterdir()) if not find_category(path.name).interactions]
+    return idle if whole else []
+
+
+def _pieces(
+    name: str, split: str, count: int, request: Request, work: Path
+) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Files of scenes and the names that are taken from them: first those that ship, then those to be solved."""
+    names = [f"{name}-{split}-{number:05}" for number in range(count)]
+    stored = stored_scenes(name)
+    shipped = 0
+    if request.seed == load_version().seed and not request.kinds and split == "test" and stored.is_file():
+        shipped = min(count, load_version().test)
+    if shipped:
+        yield stored, tuple(names[:shipped])
+    for number, chunk in enumerate(batched_names(names[shipped:])):
+        yield work / f"{name}-{split}-{number:05}.parquet", chunk
+
+
+def batched_names(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Names in chunks."""
+    return (tuple(names[start : start + CHUNK]) for start in range(0, len(names), CHUNK))
+
+
+def stored_scenes(name: str) -> Path:
+    """The file of an object's solved test scenes, which ship."""
+    return FOLDER / "scenes" / f"{name}.parquet"
+
+
+def _parts(name: str, split: str, path: Path, names: tuple[str, ...], request: Request) -> list[Part]:
+    """The tables of a file of scenes; further views are for training."""
+    kinds = [kind for kind in KINDS if kind != "layouts" or (split == "train" and request.layouts)]
+    found = []
+    for number, some in enumerate(batched_names(names)):
+        source = Source(path, some, request.seed, request.size, request.layouts, request.device)
+        key = f"{path.stem}-{number:03}.parquet"
+        found += [Part(kind, name, split, key, READERS[kind], source) for kind in kinds]
+    return found
+
+
+def solve_chunk(chunk: Chunk, path: Path) -> None:
+    """Solve scenes and write them as a file."""
+    from wildhoi.body import load_body
+
+    template, body = load_template(SHIPPED / chunk.object), load_body("open", device=chunk.device)
+    with one_thread():
+        made = make_scenes([draw_role(name, chunk.seed, template, chunk.kinds) for name in chunk.names], template, body)
+    write_scenes(path, made.scenes, made.redrawn)
+
+
+def _copy_template(name: str, out: Path) -> ObjectReport:
+    """Put a shipped template into the data folder."""
+    folder = out / "objects" / name
+    shutil.copytree(SHIPPED / name, folder, dirs_exist_ok=True)
+    template = load_template(SHIPPED / name)
+    report = TemplateReport(
+        vertices=list(template.mesh_sizes),
+        faces=[len(template.faces)],
+        keypoints=len(template.keypoints),
+        contact_parts=len(template.contact_vertices),
+    )
+    write_info(folder, template, report)
+    return ObjectReport(report)
+
+
+@cache
+def _generator() -> str:
+    """A hash of everything that the scenes and pictures are made with beside the code."""
+    files = [*sorted(FOLDER.glob("*.toml")), Path(__file__).parents[1] / "objects.toml", FOLDER.parent / "open_body.npz"]
+    return sha256_text(canonical_json({path.name: sha256_file(path) for path in files}))
+
+
+def _remarks(report: ConversionReport) -> list[str]:
+    """How many attempts it took."""
+    refused = sum(report.reasons("redrawn").values())
+    rows = sum(report.rows("annotations", split) for split in ("train", "test"))
+    return [f"{rows:,} scenes took {rows + refused:,} attempts: {refused:,} did not hold and were drawn again"]
