@@ -119,7 +119,10 @@ class Interaction:
 def read_interaction(name: str, entry: Mapping[str, Any]) -> Interaction:
     """Make an interaction of its entry of the table."""
     entry = _numbers_as_floats(entry)
-    parts: dict[str, Callable[[Any], Any]] = {"place": lambda e: Place(**e), "touch": lambda e: tuple(Touch(**t) for t in e)}
+    parts: dict[str, Callable[[Any], Any]] = {
+        "place": lambda e: Place(**e),
+        "touch": lambda e: tuple(Touch(**t) for t in e),
+    }
     parts |= {"height": lambda e: tuple(Height(**h) for h in e)}
     return Interaction(name, **{key: parts[key](value) if key in parts else value for key, value in entry.items()})
 

@@ -16,7 +16,7 @@ from wildhoi.body.layout import BODY_JOINTS
 from wildhoi.convert.parts import Log
 from wildhoi.geometry import project
 from wildhoi.occlusion_maps import occlusion_maps
-from wildhoi.open_scenes.cameras import draw_view
+from wildhoi.open_scenes.cameras import draw_view, outermost
 from wildhoi.open_scenes.detector.detect import View, detect
 from wildhoi.open_scenes.detector.settings import DetectorSettings, load_settings
 from wildhoi.open_scenes.drawing import Drawing, draw
@@ -132,9 +132,9 @@ def draw_scene(
     def seen(points: Float[np.ndarray, "n 3"]) -> Tensor:
         return tensor(points @ camera.rotation.T + camera.translation)
 
-    faces = [torch.as_tensor(array, device=body.device) for array in (body.faces, template.faces)]
-    lens = tensor(camera.focal), tensor(camera.principal_point - [x, y])
-    return draw([look], seen(vertices), seen(thing), *faces, *lens, side)
+    human_faces, thing_faces = (torch.as_tensor(array, device=body.device) for array in (body.faces, template.faces))
+    focal, principal_point = tensor(camera.focal), tensor(camera.principal_point - [x, y])
+    return draw([look], seen(vertices), seen(thing), human_faces, thing_faces, focal, principal_point, side)
 
 
 def make_views(scene: Scene, seed: int, count: int, body: BodyModel) -> Iterator[SceneView]:
@@ -143,9 +143,9 @@ def make_views(scene: Scene, seed: int, count: int, body: BodyModel) -> Iterator
     vertices, joints = pose_surface(scene.human, body)
     thing = template.posed(scene.object_pose, articulate=True)
     keypoints = np.stack([thing[index].mean(axis=0) for index in template.keypoint_vertices.values()])
-    everything = np.concatenate([vertices, thing])
+    person, everything = outermost(vertices), outermost(np.concatenate([vertices, thing]))
     for number in range(count):
-        camera = draw_view(everything, vertices, scene.upright, generator(seed, scene.scene_id, "view", number))
+        camera = draw_view(everything, person, scene.upright, generator(seed, scene.scene_id, "view", number))
         yield SceneView(
             scene_id=scene.scene_id,
             object=scene.object,

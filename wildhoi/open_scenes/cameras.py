@@ -1,8 +1,8 @@
 """The wild camera: who looks at a scene from where, with which lens, and what the annotation takes it for.
 
-Annotation follows SMPLer-X: `focal = 5000 / 256` of the height of the body's crop, principal point in its middle. The crop
-is drawn, and the camera placed so that the person fills it; so most pictures are exactly what their annotation says. A
-share of them is taken with a real lens from nearby instead, and the annotated far camera is fitted to its joints.
+Annotation follows SMPLer-X: `focal = 5000 / 256` of the height of the body's crop, principal point in its middle. Most
+pictures are taken with just that camera, so they are exactly what their annotation says. A share of them is taken with
+a real lens from nearby instead, and the annotated far camera is fitted to its joints.
 """
 
 import tomllib
@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial import ConvexHull
 
 from wildhoi.geometry import axis_rotation, project, rotvec_to_matrix
 from wildhoi.open_scenes.posing_settings import FOLDER
+from wildhoi.open_scenes.scene import as_stored
 from wildhoi.schema import Camera
 
 FAR_FOCAL = 5000 / 256
@@ -81,7 +83,7 @@ def draw_camera(
     low, high = np.log([settings.lens["focal_low"], settings.lens["focal_high"]])
     focal = float(np.exp(rng.uniform(low, high))) * max(frame)
     margins = rng.normal(0, 1, 3)
-    everything = np.concatenate([person, thing])
+    person, everything = outermost(person), outermost(np.concatenate([person, thing]))
     target = np.array(corner) + size / 2
     if near:
         camera = _aimed(rotation, everything, np.full(2, focal), np.array(frame) / 2, target, size / CROP_FACTOR)
@@ -89,7 +91,12 @@ def draw_camera(
     else:
         camera, box = _far_camera(rotation, everything, person, target, size / CROP_FACTOR, margins, settings)
     annotated = _fitted(camera, joints, box) if near else camera
-    return Seen(_stored(camera), _stored(annotated), frame, (*corner, size), box.astype(np.float32).astype(np.float64))
+    return Seen(_stored(camera), _stored(annotated), frame, (*corner, size), as_stored(box))
+
+
+def outermost(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "_ 3"]:
+    """The corners of the convex hull: a camera in front sees them, and only them, at the edges of the points' box."""
+    return np.asarray(points[ConvexHull(points).vertices])
 
 
 def draw_view(
@@ -101,7 +108,7 @@ def draw_view(
     """Draw another far camera of a scene, in a frame as large as its window.
 
     Args:
-        points: vertices of person and object, SMPL frame, metres.
+        points: outermost vertices of person and object, SMPL frame, metres.
         person: those of the person.
         upright: SMPL frame to world.
         rng: random numbers.
@@ -114,11 +121,8 @@ def draw_view(
 
 def _stored(camera: Camera) -> Camera:
     """The camera as float32 columns hold it, so that pictures show what the files say."""
-    return Camera(*(np.float32(value).astype(np.float64) for value in _fields(camera)))
-
-
-def _fields(camera: Camera) -> tuple[np.ndarray, ...]:
-    return camera.rotation, camera.translation, camera.focal, camera.principal_point
+    fields = (camera.rotation, camera.translation, camera.focal, camera.principal_point)
+    return Camera(*(as_stored(value) for value in fields))
 
 
 def _view(rng: np.random.Generator, settings: CameraSettings) -> Float[np.ndarray, "3 3"]:
@@ -128,7 +132,7 @@ def _view(rng: np.random.Generator, settings: CameraSettings) -> Float[np.ndarra
     elevation = np.clip(rng.normal(view["elevation_mean"], view["elevation_spread"]), *view["elevation_limits"])
     roll = rng.normal(0, np.radians(view["roll_spread"]))
     down = axis_rotation(X, float(np.radians(elevation)))
-    return axis_rotation(Z, roll) @ LOOKING_DOWN_Z @ down @ axis_rotation(Y, azimuth)
+    return np.asarray(axis_rotation(Z, roll) @ LOOKING_DOWN_Z @ down @ axis_rotation(Y, azimuth))
 
 
 def _frame(size: int, rng: np.random.Generator, settings: CameraSettings) -> tuple[int, int]:
@@ -139,9 +143,7 @@ def _frame(size: int, rng: np.random.Generator, settings: CameraSettings) -> tup
     return max(size, round(across * unit)), max(size, round(up * unit))
 
 
-def _corner(
-    size: int, frame: tuple[int, int], rng: np.random.Generator, settings: CameraSettings
-) -> tuple[int, int]:
+def _corner(size: int, frame: tuple[int, int], rng: np.random.Generator, settings: CameraSettings) -> tuple[int, int]:
     """Where the window is in the frame: anywhere within, or over one of its edges."""
     corner = [int(rng.integers(side - size + 1)) for side in frame]
     depth, axis, end = rng.uniform(0.05, settings.window["truncated_depth"]), int(rng.integers(2)), int(rng.integers(2))
@@ -241,7 +243,11 @@ def _pose_jacobian(
     x, y, z = place.T
     zero = np.zeros_like(z)
     slope = np.stack(
-        [np.stack([focal[0] / z, zero, -focal[0] * x / z**2], 1), np.stack([zero, focal[1] / z, -focal[1] * y / z**2], 1)], 1
+        [
+            np.stack([focal[0] / z, zero, -focal[0] * x / z**2], 1),
+            np.stack([zero, focal[1] / z, -focal[1] * y / z**2], 1),
+        ],
+        1,
     )
     turned = np.stack([np.cross(np.broadcast_to(axis, arms.shape), arms) for axis in np.eye(3)], 2)
     return np.concatenate([slope @ turned, slope], 2).reshape(-1, 6)

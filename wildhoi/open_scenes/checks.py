@@ -87,7 +87,8 @@ def surfaces(problem: Problem, posed: Sequence[Posed]) -> Float[np.ndarray, "b v
 def _beyond_ranges(state: State, settings: PosingSettings) -> Float[Tensor, " b"]:
     angles = rotation_vectors(state.rotations).flatten(1)
     low, high = joint_ranges(settings, angles)
-    return torch.maximum(angles - high, low - angles).amax(1)
+    excess: Tensor = torch.maximum(angles - high, low - angles).amax(1)
+    return excess
 
 
 def _strain(problem: Problem, state: State, settings: PosingSettings) -> Float[Tensor, " b"]:
@@ -95,7 +96,8 @@ def _strain(problem: Problem, state: State, settings: PosingSettings) -> Float[T
     away = rotation_vectors(problem.start.rotations.transpose(-1, -2) @ state.rotations)
     rows = [BODY_JOINTS.index(name) for name in TRUNK]
     stiffness = away.new_tensor([settings.stiffness[name] for name in TRUNK])
-    return (torch.linalg.vector_norm(away[:, rows], dim=-1) / stiffness).amax(1)
+    strain: Tensor = (torch.linalg.vector_norm(away[:, rows], dim=-1) / stiffness).amax(1)
+    return strain
 
 
 def _gaps(
@@ -123,12 +125,9 @@ def depth_inside(
     """
     import igl
 
-    within = ((points > vertices.min(0)) & (points < vertices.max(0))).all(1)
-    if not within.any():
-        return 0.0
-    candidates = points[within]
-    winding = igl.fast_winding_number(vertices, faces, candidates)
-    inner = candidates[winding > 0.5]
+    inner = points[((points > vertices.min(0)) & (points < vertices.max(0))).all(1)]
+    if len(inner):
+        inner = inner[igl.fast_winding_number(vertices, faces, inner) > 0.5]
     if not len(inner):
         return 0.0
     return float(np.sqrt(igl.point_mesh_squared_distance(inner, vertices, faces)[0].max()))

@@ -1,8 +1,8 @@
 """Where points and directions of a posed body are, and how they move: positions with exact Jacobians, batched.
 
-A scene is solved in a world frame: y up, the ground at y = 0. The state is the root's place and orientation, the 21 body
-rotations and the object's pose; a step turns every joint in its own frame (`R <- R exp(d)`), moves the root, turns the
-object about its own origin in the world's axes and moves it: 75 numbers, in that order.
+A scene is solved in a world frame: y up, the ground at y = 0. The state is the root's place and orientation, the 21
+body rotations and the object's pose; a step turns every joint in its own frame (`R <- R exp(d)`), moves the root, turns
+the object about its own origin in the world's axes and moves it: 75 numbers, in that order.
 """
 
 from dataclasses import dataclass, replace
@@ -68,14 +68,15 @@ def rotation_matrices(vectors: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]
     k = cross_matrices(vectors)
     first = torch.sinc(angle / torch.pi)
     second = 0.5 * torch.sinc(angle / (2 * torch.pi)) ** 2
-    return torch.eye(3, dtype=vectors.dtype, device=vectors.device) + first * k + second * (k @ k)
+    turned: Tensor = torch.eye(3, dtype=vectors.dtype, device=vectors.device) + first * k + second * (k @ k)
+    return turned
 
 
 def cross_matrices(vectors: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
     """The matrices K with `K x = vector x x`."""
     x, y, z = vectors.unbind(-1)
     zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*vectors.shape, 3)
 
 
 def rotation_vectors(matrices: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3"]:

@@ -16,7 +16,7 @@ from wildhoi.open_scenes.checks import check
 from wildhoi.open_scenes.posing import Posed, into_smpl_frame, mirrored, solve_wishes
 from wildhoi.open_scenes.posing_settings import PosingSettings, load_posing_settings
 from wildhoi.open_scenes.randomness import generator
-from wildhoi.open_scenes.scene import Scene
+from wildhoi.open_scenes.scene import Scene, as_stored
 from wildhoi.open_scenes.wishes import Person, draw_person, draw_wish
 from wildhoi.rendering import occlusion, rasterize
 from wildhoi.schema import Human, ObjectPose
@@ -101,7 +101,8 @@ def _attempt(
     """Solve a batch once; what holds is found, the rest is given back."""
     settings, interaction = load_posing_settings(), roles[0].interaction
     wishes = [
-        draw_wish(interaction, template, generator(role.seed, role.scene_id, "wish", attempt), settings) for role in roles
+        draw_wish(interaction, template, generator(role.seed, role.scene_id, "wish", attempt), settings)
+        for role in roles
     ]
     people = [role.person(attempt, settings) for role in roles]
     solved = solve_wishes(interaction, template, body, people, wishes, settings)
@@ -174,19 +175,15 @@ def pose_surface(human: Human, body: BodyModel) -> tuple[Float[np.ndarray, "v 3"
 
 def _stored(posed: Posed) -> Posed:
     """The scene as float32 columns hold it, so that pictures show exactly what the files say."""
-
-    def rounded(array: np.ndarray) -> np.ndarray:
-        return np.float32(array).astype(np.float64)
-
     human, pose = posed.human, posed.object_pose
     return Posed(
-        Human(*(rounded(a) for a in (human.betas, human.body_pose, human.left_hand_pose, human.right_hand_pose))),
+        Human(*(as_stored(a) for a in (human.betas, human.body_pose, human.left_hand_pose, human.right_hand_pose))),
         ObjectPose(
-            rounded(pose.rotation),
-            rounded(pose.translation),
+            as_stored(pose.rotation),
+            as_stored(pose.translation),
             float(np.float32(pose.scale)),
             None if pose.angle is None else float(np.float32(pose.angle)),
         ),
-        rounded(posed.upright),
+        as_stored(posed.upright),
         posed.pelvis_height,
     )

@@ -2,20 +2,22 @@
 
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from wildhoi.body import load_body, open_body
 from wildhoi.convert.conversion_report import ConversionReport, ObjectReport
-from wildhoi.convert.parts import KINDS, Part
+from wildhoi.convert.parts import KINDS, Kind, Log, Part
 from wildhoi.convert.pipeline import GROUNDWORK, Conversion, Progress
 from wildhoi.convert.template_report import TemplateReport, write_info
 from wildhoi.engine import map_shards
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import canonical_json, sha256_file, sha256_text
 from wildhoi.layout import CONVERTING
-from wildhoi.objects import Category, find_category, load_categories
+from wildhoi.objects import TABLE, Category, find_category, load_categories
 from wildhoi.open_scenes.assembling import Source, one_thread, read_annotations, read_layouts, read_samples
 from wildhoi.open_scenes.making import draw_role, make_scenes
 from wildhoi.open_scenes.posing_settings import FOLDER
@@ -25,7 +27,11 @@ from wildhoi.templates import SHIPPED, load_template
 NAME = "open"
 CHUNK = 48
 """Scenes of a part: solved together, by a few tens for each of their interactions."""
-READERS = {"samples": read_samples, "annotations": read_annotations, "layouts": read_layouts}
+READERS: Mapping[Kind, Callable[[Source, Log], Any]] = {
+    "samples": read_samples,
+    "annotations": read_annotations,
+    "layouts": read_layouts,
+}
 
 
 @dataclass(frozen=True)
@@ -174,9 +180,7 @@ def _template_only(request: Request) -> list[str]:
     return idle if whole else []
 
 
-def _pieces(
-    name: str, split: str, count: int, request: Request, work: Path
-) -> Iterator[tuple[Path, tuple[str, ...]]]:
+def _pieces(name: str, split: str, count: int, request: Request, work: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """Files of scenes and the names that are taken from them: first those that ship, then those to be solved."""
     names = [f"{name}-{split}-{number:05}" for number in range(count)]
     stored = stored_scenes(name)
@@ -212,8 +216,6 @@ def _parts(name: str, split: str, path: Path, names: tuple[str, ...], request: R
 
 def solve_chunk(chunk: Chunk, path: Path) -> None:
     """Solve scenes and write them as a file."""
-    from wildhoi.body import load_body
-
     template, body = load_template(SHIPPED / chunk.object), load_body("open", device=chunk.device)
     with one_thread():
         made = make_scenes([draw_role(name, chunk.seed, template, chunk.kinds) for name in chunk.names], template, body)
@@ -238,7 +240,7 @@ def _copy_template(name: str, out: Path) -> ObjectReport:
 @cache
 def _generator() -> str:
     """A hash of everything that the scenes and pictures are made with beside the code."""
-    files = [*sorted(FOLDER.glob("*.toml")), Path(__file__).parents[1] / "objects.toml", FOLDER.parent / "open_body.npz"]
+    files = [*sorted(FOLDER.glob("*.toml")), TABLE, open_body.PATH]
     return sha256_text(canonical_json({path.name: sha256_file(path) for path in files}))
 
 

@@ -58,12 +58,13 @@ def load_posing_settings() -> PosingSettings:
     """Read posing.toml, once per process."""
     table = tomllib.loads((FOLDER / "posing.toml").read_text())
     limits = {name: np.radians(np.array(ranges, np.float64)) for name, ranges in table["limits"].items()}
+    hands = {name: (_finger_turns(entry), float(np.radians(entry["spread"]))) for name, entry in table["hands"].items()}
     hinges = {name: tuple(np.array(vector, np.float64) for vector in pair) for name, pair in table["hinges"].items()}
     degrees = {name: _radians(table[name], table[name]) for name in ("stiffness", "variation")}
     return PosingSettings(
         shape=table["shape"],
         anchors=_both_sides({name: _anchor(entry) for name, entry in table["anchors"].items()}, _mirrored_anchor),
-        hands={name: (_finger_turns(entry), float(np.radians(entry["spread"]))) for name, entry in table["hands"].items()},
+        hands=hands,
         limits=_both_sides(limits, _mirrored_range),
         hinges=_both_sides(hinges, lambda pair: tuple(vector * REFLECTION for vector in pair)),
         stiffness=_both_sides(degrees["stiffness"], lambda value: value),

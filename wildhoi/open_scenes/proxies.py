@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from wildhoi.open_scenes.kinematics import Moving, Posed, State, joints_of, object_points
@@ -51,7 +51,8 @@ class Proxies:
 
     def deepest_limb(self, posed: Posed) -> Float[Tensor, " b"]:
         """How deep any limb is in another part of the body, metres; 0 where none is."""
-        return self._limbs_outside(self._ends(posed)).residual.amax(1) * self.settings.wanted["inside"]
+        depth = self._limbs_outside(self._ends(posed)).residual * self.settings.wanted["inside"]
+        return depth.amax(1) if depth.shape[1] else depth.new_zeros(len(depth))
 
     def _ends(self, posed: Posed) -> tuple[Moving, Moving]:
         """Both ends of all capsules."""
@@ -66,52 +67,63 @@ class Proxies:
         return mixed(weights[0]), mixed(weights[1])
 
     def _object_outside(self, state: State, ends: tuple[Moving, Moving]) -> Term:
-        chosen = [row for row, name in enumerate(self.capsules.names) if name not in HOLDING]
-        first, second = ends[0][chosen], ends[1][chosen]
+        """The object's points that are deepest in each proxy out of it."""
+        chosen = self._apart_from_hands(state)
+        first, second = ends[0].values[:, chosen], ends[1].values[:, chosen]
         places = self.points @ state.object_rotation.transpose(-1, -2) + state.object_translation[:, None]
-        distance, _ = _from_axes(places[:, None], first.values[:, :, None], second.values[:, :, None])
-        deepest = distance.topk(DEEPEST, dim=2, largest=False).indices.flatten(1)
-        picked = self.points.gather(1, deepest[..., None].expand(-1, -1, 3))
-        thing = object_points(state, picked)
-        owner = torch.arange(len(chosen), device=places.device).repeat_interleave(DEEPEST)
-        radii = self.capsules.radii[:, chosen][:, owner] - self.settings.wanted["slack"]
-        return self._kept_out(thing, first[owner], second[owner], radii)
+        distance, _ = _from_axes(places[:, None], first[:, :, None], second[:, :, None])
+        nearest, deepest = distance.topk(DEEPEST, dim=2, largest=False)
+        owner = chosen.repeat_interleave(DEEPEST)
+        depth = self.capsules.radii[:, owner] - self.settings.wanted["slack"] - nearest.flatten(1)
+        rows = _active(depth)
+        picked = self.points.gather(1, deepest.flatten(1)[:, rows, None].expand(-1, -1, 3))
+        axes = ends[0][owner[rows]], ends[1][owner[rows]]
+        return self._kept_out(object_points(state, picked), *axes, depth[:, rows])
+
+    def _apart_from_hands(self, state: State) -> Int[Tensor, " c"]:
+        """The numbers of the proxies that the object is kept out of."""
+        chosen = [row for row, name in enumerate(self.capsules.names) if name not in HOLDING]
+        return torch.tensor(chosen, device=state.root.device)
 
     def _body_outside(self, state: State, ends: tuple[Moving, Moving]) -> Term:
         """Points on the axes of the body's proxies out of the solid object, by their radii."""
-        chosen = [row for row, name in enumerate(self.capsules.names) if name not in HOLDING]
-        owner = torch.tensor(chosen, device=state.root.device).repeat_interleave(len(WHOLE))
-        share = state.root.new_tensor(WHOLE * len(chosen)).expand(len(state.root), -1)
-        skeleton = ends[0][owner].scaled(1 - share) + ends[1][owner].scaled(share)
-        local = (skeleton.values - state.object_translation[:, None]) @ state.object_rotation
+        chosen = self._apart_from_hands(state)
+        owner = chosen.repeat_interleave(len(WHOLE))
+        share = state.root.new_tensor(WHOLE * len(chosen))[:, None]
+        places = ends[0].values[:, owner] * (1 - share) + ends[1].values[:, owner] * share
+        local = (places - state.object_translation[:, None]) @ state.object_rotation
         distance, gradient = self.solid.look_up(local / self.scale[:, None, None])
         depth = self.capsules.radii[:, owner] - self.settings.wanted["slack"] - distance * self.scale[:, None]
-        out = gradient @ state.object_rotation.transpose(-1, -2)
-        away = skeleton - object_points(state, local)
+        rows = _active(depth)
+        skeleton = _between(ends[0][owner[rows]], ends[1][owner[rows]], share[rows].T)
+        out = gradient[:, rows] @ state.object_rotation.transpose(-1, -2)
+        return self._pushed(skeleton - object_points(state, local[:, rows]), out, depth[:, rows])
+
+    def _limbs_outside(self, ends: tuple[Moving, Moving]) -> Term:
+        """Points on the axes of arms and legs out of the parts that they have no business in."""
+        names, device = self.capsules.names, ends[0].values.device
+        pairs = [(names.index(a), names.index(b)) for a, others in self.settings.apart.items() for b in others]
+        limb, other = torch.tensor(pairs, device=device).repeat_interleave(len(ALONG), dim=0).T
+        share = ends[0].values.new_tensor(ALONG * len(pairs))[:, None]
+        places = ends[0].values[:, limb] * (1 - share) + ends[1].values[:, limb] * share
+        distance, _ = _from_axes(places, ends[0].values[:, other], ends[1].values[:, other])
+        radii = self.capsules.radii[:, limb] + self.capsules.radii[:, other] - 2 * self.settings.wanted["slack"]
+        depth = radii - distance
+        rows = _active(depth)
+        points = _between(ends[0][limb[rows]], ends[1][limb[rows]], share[rows].T)
+        return self._kept_out(points, ends[0][other[rows]], ends[1][other[rows]], depth[:, rows])
+
+    def _kept_out(self, points: Moving, first: Moving, second: Moving, depth: Float[Tensor, "b n"]) -> Term:
+        """Points pushed away from the axes that they are too near to."""
+        distance, share = _from_axes(points.values, first.values, second.values)
+        away = points - _between(first, second, share)
+        return self._pushed(away, away.values / distance.clamp(min=1e-6)[..., None], depth)
+
+    def _pushed(self, away: Moving, out: Float[Tensor, "b n 3"], depth: Float[Tensor, "b n"]) -> Term:
+        """How deep points are, in standard deviations; they get less deep as they move along `out`."""
         slope = -torch.einsum("bnx,bnxu->bnu", out, away.jacobian) * (depth > 0)[..., None]
         sigma = self.settings.wanted["inside"]
         return Term(depth.clamp(min=0) / sigma, slope / sigma)
-
-    def _limbs_outside(self, ends: tuple[Moving, Moving]) -> Term:
-        names = self.capsules.names
-        pairs = [(names.index(a), names.index(b)) for a, others in self.settings.apart.items() for b in others]
-        limb = torch.tensor([a for a, _ in pairs for _ in ALONG], device=ends[0].values.device)
-        other = torch.tensor([b for _, b in pairs for _ in ALONG], device=ends[0].values.device)
-        share = ends[0].values.new_tensor(ALONG * len(pairs)).expand(len(ends[0].values), -1)
-        points = ends[0][limb].scaled(1 - share) + ends[1][limb].scaled(share)
-        radii = self.capsules.radii[:, limb] + self.capsules.radii[:, other] - 2 * self.settings.wanted["slack"]
-        return self._kept_out(points, ends[0][other], ends[1][other], radii)
-
-    def _kept_out(self, points: Moving, first: Moving, second: Moving, radii: Float[Tensor, "b n"]) -> Term:
-        """How deep points are inside capsules, in standard deviations."""
-        distance, share = _from_axes(points.values, first.values, second.values)
-        nearest = first.scaled(1 - share) + second.scaled(share)
-        away = points - nearest
-        out = away.values / distance.clamp(min=1e-6)[..., None]
-        depth = (radii - distance).clamp(min=0)
-        slope = -torch.einsum("bnx,bnxu->bnu", out, away.jacobian) * (depth > 0)[..., None]
-        sigma = self.settings.wanted["inside"]
-        return Term(depth / sigma, slope / sigma)
 
     def _above_ground(self, state: State) -> Term:
         heights = (self.points @ state.object_rotation.transpose(-1, -2))[..., 1] + state.object_translation[:, 1:2]
@@ -120,6 +132,16 @@ class Proxies:
         below = thing.values[..., 1].clamp(max=0)
         sigma = self.settings.wanted["inside"]
         return Term(below / sigma, thing.jacobian[..., 1, :] * (below < 0)[..., None] / sigma)
+
+
+def _active(depth: Float[Tensor, "b n"]) -> Int[Tensor, " r"]:
+    """The columns in which anything is deep: all others have no residual and no slope, so they are left out."""
+    return torch.nonzero((depth > 0).any(0))[:, 0]
+
+
+def _between(first: Moving, second: Moving, share: Float[Tensor, "#b n"]) -> Moving:
+    """Points on segments, `share` of the way."""
+    return first.scaled(1 - share) + second.scaled(share)
 
 
 def _from_axes(

@@ -8,6 +8,11 @@ from jaxtyping import Float
 from wildhoi.schema import Annotation, Camera, Human, ObjectPose
 
 
+def as_stored(array: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """Numbers as float32 columns hold them, so that pictures show exactly what the files say."""
+    return np.asarray(array, np.float32).astype(np.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """One solved scene and its one view; SMPL frame, metres, pixels of the frame.
@@ -84,5 +89,5 @@ class Scene:
         box = np.concatenate([moved(self.body_box[:2] - 0.5) + 0.5, self.body_box[2:] * factor])
         width, height = (max(1, round(length * factor)) for length in self.frame_size)
         window = (int(corner[0]), int(corner[1]), side)
-        cameras = {"camera": lens(self.camera), "annotated": lens(self.annotated)}
-        return replace(self, **cameras, frame_size=(width, height), window=window, body_box=box)
+        seen = replace(self, camera=lens(self.camera), annotated=lens(self.annotated), body_box=box)
+        return replace(seen, frame_size=(width, height), window=window)

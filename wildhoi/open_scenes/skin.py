@@ -13,6 +13,8 @@ from wildhoi.body import BodyModel
 from wildhoi.open_scenes.kinematics import BodyPoints, Kinematics
 from wildhoi.open_scenes.posing_settings import PosingSettings, load_posing_settings
 
+Ends = tuple[tuple[str, ...], tuple[str, ...]]
+
 
 @dataclass(frozen=True, eq=False)
 class Patches:
@@ -45,7 +47,9 @@ def find_patches(body: BodyModel) -> Patches:
         chosen.append(np.sort(part[nearest]))
     numbers = [body.joint_names.index(anchor.joint) for anchor in anchors.values()]
     faces, along = (
-        torch.as_tensor(np.stack([getattr(anchor, what) for anchor in anchors.values()]), dtype=body.dtype, device=body.device)
+        torch.as_tensor(
+            np.stack([getattr(anchor, what) for anchor in anchors.values()]), dtype=body.dtype, device=body.device
+        )
         for what in ("faces", "along")
     )
     return Patches(tuple(anchors), tuple(chosen), torch.tensor(numbers, device=body.device), faces, along)
@@ -95,7 +99,9 @@ def make_capsules(kinematics: Kinematics, settings: PosingSettings) -> Capsules:
     return Capsules(tuple(settings.capsules), ends, radii)
 
 
-def _capsule_ends(body: BodyModel, capsules: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]) -> Float[Tensor, "2 c j"]:
+def _capsule_ends(
+    body: BodyModel, capsules: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+) -> Float[Tensor, "2 c j"]:
     weights = torch.zeros(2, len(capsules), body.n_joints, dtype=body.dtype, device=body.device)
     for c, both in enumerate(capsules.values()):
         for end, names in enumerate(both):
@@ -122,4 +128,5 @@ def segment_distance(
     line = (second - first)[:, None]
     share = ((points - first[:, None]) * line).sum(-1) / (line * line).sum(-1).clamp(min=1e-12)
     nearest = first[:, None] + share.clamp(0, 1)[..., None] * line
-    return torch.linalg.vector_norm(points - nearest, dim=-1)
+    distance: Tensor = torch.linalg.vector_norm(points - nearest, dim=-1)
+    return distance

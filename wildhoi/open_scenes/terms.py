@@ -44,7 +44,13 @@ class Wanted:
     def __call__(self, state: State) -> list[Term]:
         """The residuals of a state, never empty."""
         posed = self.problem.kinematics.pose(state)
-        terms = [self._posture(state), self._limits(state), self._hinges(state), *self._object(state, posed), *self._touches(state, posed)]
+        terms = [
+            self._posture(state),
+            self._limits(state),
+            self._hinges(state),
+            *self._object(state, posed),
+            *self._touches(state, posed),
+        ]
         terms += [*self._standing(posed), *self._object_on_ground(state), *self._gaze(state, posed)]
         return terms + self.proxies.terms(state, posed)
 
@@ -122,9 +128,12 @@ class Wanted:
         if parts:
             feet = anchor_points(kinematics, parts).of(posed)
             terms.append(_component(feet, UP, wanted["sole"], wanted["ground"]))
-            soles = torch.tensor([
-                self.problem.body.joint_names.index(f"{side}_foot") for side in (*interaction.ground, *interaction.tiptoe)
-            ])
+            soles = torch.tensor(
+                [
+                    self.problem.body.joint_names.index(f"{side}_foot")
+                    for side in (*interaction.ground, *interaction.tiptoe)
+                ]
+            )
             across = directions_of(posed, soles, feet.values.new_tensor([[1.0, 0.0, 0.0]]).expand(len(soles), 3))
             terms.append(_component(across, UP, 0.0, wanted["level"]))
             if interaction.stands:

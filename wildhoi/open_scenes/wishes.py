@@ -1,4 +1,4 @@
-"""What is drawn at random for a batch of scenes of one interaction: people, postures, grips, and about where the object is."""
+"""What is drawn at random for a batch of scenes of one interaction: people, postures, grips, where the object is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,9 +69,7 @@ def _within(rng: np.random.Generator, spread: float, limit: float) -> float:
     return value
 
 
-def draw_wish(
-    interaction: Interaction, template: Template, rng: np.random.Generator, settings: PosingSettings
-) -> Wish:
+def draw_wish(interaction: Interaction, template: Template, rng: np.random.Generator, settings: PosingSettings) -> Wish:
     """Draw what varies within an interaction."""
     place = interaction.place
     turn = rng.normal(place.turn, place.turn_spread)
@@ -95,7 +93,7 @@ def draw_wish(
 def _turned(angles: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
     """The rotation about x, then y, then z of the world."""
     x, y, z = (axis_rotation(axis, float(angle)) for axis, angle in zip((X, Y, Z), angles, strict=True))
-    return z @ y @ x
+    return np.asarray(z @ y @ x)
 
 
 def _touched(touch: Touch, share: float, template: Template, angle: float) -> Float[np.ndarray, "3 3"]:
@@ -116,9 +114,7 @@ def _unit(direction: tuple[float, float, float] | None) -> Float[np.ndarray, "3"
     return np.zeros(3) if direction is None else np.array(direction, np.float64) / np.linalg.norm(direction)
 
 
-def _posture(
-    interaction: Interaction, rng: np.random.Generator, settings: PosingSettings
-) -> Float[np.ndarray, "22 3"]:
+def _posture(interaction: Interaction, rng: np.random.Generator, settings: PosingSettings) -> Float[np.ndarray, "22 3"]:
     """The interaction's posture with a rotation of each joint's own drawn on top."""
     turns = np.zeros((len(BODY_JOINTS), 3))
     for name, angles in both_sides(interaction.pose).items():
@@ -139,7 +135,7 @@ def _used(settings: PosingSettings) -> Float[np.ndarray, "22 3"]:
 
 def both_sides(pose: Mapping[str, tuple[float, float, float]]) -> dict[str, Float[np.ndarray, "3"]]:
     """Rotations by joint: an entry without a side becomes one of the left and, mirrored, one of the right."""
-    found: dict[str, Float[np.ndarray, "3"]] = {}
+    found: dict[str, Float[np.ndarray, 3]] = {}
     for name, angles in pose.items():
         vector = np.array(angles, np.float64)
         if name in BODY_JOINTS:
@@ -154,7 +150,7 @@ def _hand(shape: str, side: str, rng: np.random.Generator, settings: PosingSetti
     """A shape of the fingers: all bend a little more or less together, and each a little by itself."""
     turns, spread = settings.hands[shape]
     bent = turns * (1 + rng.normal(0, spread)) + rng.normal(0, spread / 2, turns.shape) * (np.abs(turns) > 0)
-    return bent * AXIAL if side == "right" else bent
+    return np.asarray(bent * AXIAL if side == "right" else bent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +173,9 @@ class Problem:
         return self.kinematics.body
 
 
-def make_problem(interaction: Interaction, body: BodyModel, people: Sequence[Person], wishes: Sequence[Wish]) -> Problem:
+def make_problem(
+    interaction: Interaction, body: BodyModel, people: Sequence[Person], wishes: Sequence[Wish]
+) -> Problem:
     """Stack what was drawn; the first state is what was wished for, with the feet on the ground."""
 
     def tensor(rows: Sequence[np.ndarray | float]) -> Tensor:
@@ -197,9 +195,7 @@ def make_problem(interaction: Interaction, body: BodyModel, people: Sequence[Per
     return Problem(interaction, kinematics, scale, start, offset, places, along, facing, heights)
 
 
-def _placed(
-    interaction: Interaction, kinematics: Kinematics, state: State, offset: Tensor, heights: Tensor
-) -> State:
+def _placed(interaction: Interaction, kinematics: Kinematics, state: State, offset: Tensor, heights: Tensor) -> State:
     """A state with the person on the ground, or at the height that is wished for, and the object where it is wished."""
     posed = kinematics.pose(state)
     if interaction.height:

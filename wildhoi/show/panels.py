@@ -11,7 +11,7 @@ from wildhoi.geometry import project
 from wildhoi.rendering.camera import NEAR
 from wildhoi.schema import Camera, Sample
 from wildhoi.show.scene import Meshes, bounds, from_the_side, render
-from wildhoi.show.window import PANEL_AREA, Window, faded, ground, picture_in, window_around, with_aspect
+from wildhoi.show.window import Window, faded, ground, picture_in, window_around, with_aspect
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def overlay(title: str, meshes: Meshes, camera: Camera, sample: Sample | None, w
 
 
 def side_view(
-    meshes: Meshes, camera: Camera, aspect: float, area: int = PANEL_AREA
+    meshes: Meshes, camera: Camera, aspect: float, area: int | None = None
 ) -> tuple[UInt8[np.ndarray, "h w 3"], float | None]:
     """The meshes seen from a quarter turn to the right, before a grid in the pelvis' depth, and its step in metres."""
     turned = from_the_side(camera)

@@ -140,7 +140,7 @@ def _write_page(
         _save(out, Image.open(drawn))
 
 
-def _write_caption(page: "Axes", left: float, middle: float, truth: Annotation) -> None:
+def _write_caption(page: "Axes", left: int | float, middle: int | float, truth: Annotation) -> None:
     """What the person does, where that is known, and the image's name."""
     end = left
     if truth.interaction:
@@ -149,7 +149,7 @@ def _write_caption(page: "Axes", left: float, middle: float, truth: Annotation) 
     write_words(page, end, middle, truth.image_id, fontsize=8.5, color=SOFT)
 
 
-def _axes(figure: "Figure", place: tuple[float, float], size: tuple[int, int]) -> Any:
+def _axes(figure: "Figure", place: tuple[int, int], size: tuple[int, int]) -> Any:
     """Axes of one panel, given its upper left corner and the page's size in pixels."""
     (left, top), (width, height) = place, size
     return figure.add_axes((left / width, 1 - (top + PANEL) / height, PANEL / width, PANEL / height))

@@ -25,12 +25,12 @@ class Window:
     y: float
     width: float
     height: float
-    area: int = PANEL_AREA
+    area: int | None = None
 
     @property
     def scale(self) -> float:
         """Pixels of the panel for one of the frame."""
-        return float(np.sqrt(self.area / (self.width * self.height)))
+        return float(np.sqrt((self.area or PANEL_AREA) / (self.width * self.height)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -55,7 +55,7 @@ class Window:
         return layer
 
 
-def window_around(box: Sequence[int | float], margin: float = 0.0, area: int = PANEL_AREA) -> Window:
+def window_around(box: Sequence[int | float], margin: float = 0.0, area: int | None = None) -> Window:
     """The window of a rectangle (x, y, width, height) and a margin, widened or heightened to the shape of a panel."""
     x, y, width, height = (float(value) for value in box)
     middle_x, middle_y = x + width / 2, y + height / 2
