@@ -13,7 +13,7 @@ from wildhoi.layout import IDENTITY, IMAGES, TABLES
 
 SHOWN_IDS = 3
 KNOWN: Mapping[str, str] = {
-    "open-sample": "made-up poses of the open body, to try the machinery",
+    "open-sample": "a few images of the open set, to try things out",
     "open": "people and objects posed and drawn by this package, with exact truth and without a licence",
     "wildhoi": "people and objects in videos of the Internet",
     "behave": "people and objects before four Kinects, under BEHAVE's licence",

@@ -37,7 +37,8 @@ def list_data(as_json: Json = False) -> None:
         table.add_row(entry.name, mark, entry.what, escape(where))
     show(table)
     if not all(entry.path for entry in found):
-        say("Get the others with `wildhoi data download NAME`, or `wildhoi data convert NAME RAW -o DIR` of a release.")
+        say("Make `open` with `wildhoi data make open -o DIR`; get the others with `wildhoi data download NAME`, or")
+        say("`wildhoi data convert NAME RAW -o DIR` of a release.")
 
 
 @app.command("info")

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from wildhoi.body import load_body, open_body
 from wildhoi.convert.conversion_report import ConversionReport, ObjectReport
 from wildhoi.convert.parts import KINDS, Kind, Log, Part
@@ -56,7 +58,10 @@ def load_version() -> Version:
 
 @dataclass(frozen=True)
 class Request:
-    """What of the set is asked for; `kinds` limits the interactions, `layouts` counts further training views."""
+    """What of the set is asked for, and what it is called then.
+
+    `kinds` limits the interactions, `layouts` counts the further views of a training scene.
+    """
 
     objects: Sequence[str]
     train: int
@@ -66,6 +71,7 @@ class Request:
     layouts: int = 16
     kinds: Sequence[str] = ()
     device: str = "cpu"
+    name: str = NAME
 
 
 def make_request(
@@ -78,6 +84,7 @@ def make_request(
     size: int = 256,
     kinds: Sequence[str] = (),
     device: str = "cpu",
+    name: str = NAME,
 ) -> Request:
     """A request in which everything left out is as version.toml has it."""
     version = load_version()
@@ -94,6 +101,7 @@ def make_request(
         chosen(layouts, version.layouts),
         tuple(kinds),
         device,
+        name,
     )
 
 
@@ -137,7 +145,7 @@ def plan_open(request: Request, out: Path) -> Conversion:
         map_shards(solve_chunk, chunks, folder, workers=workers, fingerprint=_generator(), progress=told)
 
     return Conversion(
-        NAME,
+        request.name,
         "open",
         None if published else f"seed-{request.seed}",
         {"seed": request.seed, "size": request.size, "generator": _generator()},
@@ -167,10 +175,19 @@ def _choose(request: Request) -> list[Category]:
             )
     if not categories or request.train + request.test < 1:
         raise InputError("no image is asked for; want at least one object, and --train or --test above 0")
+    _require_device(request.device)
     for name, value, least in (("train", request.train, 0), ("test", request.test, 0), ("size", request.size, 64)):
         if value < least:
             raise InputError(f"--{name}: got {value}, want at least {least}")
     return categories
+
+
+def _require_device(name: str) -> None:
+    """Refuse a device that this machine has not."""
+    try:
+        torch.zeros(1, device=torch.device(name))
+    except (RuntimeError, AssertionError):  # torch raises either, by how it was built
+        raise InputError(f"--device: got {name!r}, which this machine's PyTorch has not; use cpu") from None
 
 
 def _template_only(request: Request) -> list[str]:

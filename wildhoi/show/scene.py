@@ -91,8 +91,8 @@ def render(
 
 
 def from_the_side(camera: Camera) -> Camera:
-    """The camera turned by a quarter about the SMPL frame's vertical: to the right of the picture it looks away."""
-    return replace(camera, rotation=camera.rotation @ axis_rotation(np.array([0.0, 1.0, 0.0]), -np.pi / 2))
+    """The camera gone round to a quarter turn, its own vertical kept: to the right of the picture is where it looked."""
+    return replace(camera, rotation=axis_rotation(np.array([0.0, 1.0, 0.0]), np.pi / 2) @ camera.rotation)
 
 
 def bounds(points: Float[np.ndarray, "n 2"]) -> tuple[float, float, float, float]:
