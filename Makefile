@@ -39,6 +39,7 @@ assets: .venv/test-installed
 	.venv/bin/python -m tools.render_gallery
 	.venv/bin/python -m tools.render_body
 	.venv/bin/python -m tools.render_frames
+	.venv/bin/python -m tools.render_sheets
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

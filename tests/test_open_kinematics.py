@@ -136,7 +136,7 @@ def test_every_part_of_a_step_moves_its_own_part_of_the_state():
 def test_where_picks_scene_by_scene():
     state = CASE[1]
     other = state.moved(torch.ones(BATCH, N_UNKNOWNS, dtype=torch.float64))
-    mixed = state.where(torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64), other)
+    mixed = state.where(torch.tensor([True, False, True]), other)
     for entry in fields(State):
         mine, theirs, got = (getattr(s, entry.name) for s in (state, other, mixed))
         assert torch.equal(got, torch.stack([mine[0], theirs[1], mine[2]]))
@@ -185,7 +185,9 @@ def test_the_hands_given_are_the_hands_posed():
     for number in range(30):
         joint = first + number
         above = posed.rotations[:, int(BODY.parents[joint])]
-        assert torch.allclose(above.transpose(1, 2) @ posed.rotations[:, joint], kinematics.hands[:, number], atol=1e-13)
+        assert torch.allclose(
+            above.transpose(1, 2) @ posed.rotations[:, joint], kinematics.hands[:, number], atol=1e-13
+        )
 
 
 def test_some_of_a_batch_are_the_same_people():
@@ -299,7 +301,10 @@ def test_hand_poses_of_zero_are_the_mean_hands():
     found = BODY.joint_transforms(betas, torch.zeros(1, 21, 3, dtype=BODY.dtype), zero, zero)
     hands = rotation_matrices(BODY.mean_hands.reshape(1, 30, 3))
     straight = State(
-        torch.eye(3, dtype=BODY.dtype).expand(1, N_TURNS, 3, 3), zero[:, 0], torch.eye(3, dtype=BODY.dtype)[None], zero[:, 0]
+        torch.eye(3, dtype=BODY.dtype).expand(1, N_TURNS, 3, 3),
+        zero[:, 0],
+        torch.eye(3, dtype=BODY.dtype)[None],
+        zero[:, 0],
     )
     posed = Kinematics(BODY, betas, hands).pose(straight)
     assert torch.allclose(posed.rotations, found.rotations, atol=1e-7)
@@ -329,7 +334,9 @@ def test_distances_from_a_segment_are_those_of_its_nearest_point():
 
 
 def test_proxies_are_as_thick_as_the_body_and_alike_on_both_sides():
-    kinematics = Kinematics(BODY, torch.zeros(1, 10, dtype=BODY.dtype), torch.eye(3, dtype=BODY.dtype).expand(1, 30, 3, 3))
+    kinematics = Kinematics(
+        BODY, torch.zeros(1, 10, dtype=BODY.dtype), torch.eye(3, dtype=BODY.dtype).expand(1, 30, 3, 3)
+    )
     capsules = make_capsules(kinematics, SETTINGS)
     radii = dict(zip(capsules.names, capsules.radii[0].tolist(), strict=True))
     assert torch.allclose(capsules.ends.sum(2), torch.ones(2, len(capsules.names), dtype=BODY.dtype))

@@ -21,9 +21,7 @@ def freeze(name: str, work: Path) -> None:
         raise InputError(f"{out}: is frozen; a change of the scenes is a new version of the set")
     names = [f"{name}-test-{number:05}" for number in range(version.test)]
     pieces = [tuple(names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]
-    chunks = {
-        f"{number}.parquet": Chunk(name, piece, version.seed, (), "cpu") for number, piece in enumerate(pieces)
-    }
+    chunks = {f"{number}.parquet": Chunk(name, piece, version.seed, (), "cpu") for number, piece in enumerate(pieces)}
     files = [read_scenes(path) for path in map_shards(solve_chunk, chunks, work, workers=WORKERS)]
     scenes = [scene for file in files for scene in file.scenes]
     if [scene.scene_id for scene in scenes] != names:

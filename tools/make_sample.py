@@ -12,7 +12,7 @@ import numpy as np
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.dataset import SHIPPED, load_annotations, open_folder, seal_folder
 from wildhoi.geometry import rotvec_to_matrix
-from wildhoi.open_scenes.plan import load_version, make_request, plan_open
+from wildhoi.open_scenes.plan import Request, load_version, plan_open
 from wildhoi.schema import Annotation, Failure, Human, Reconstruction
 from wildhoi.submission.folder import write_submission
 from wildhoi.submission.manifest import Manifest
@@ -33,7 +33,7 @@ INCOMPLETE = "sample-noise-large"  # one image failed and one missing, to show h
 
 def make_data(out: Path) -> None:
     """Write the sample data folder; templates ship beside it, so it has none of its own."""
-    request = make_request(train=TRAIN, test=TEST, layouts=LAYOUTS, name=NAME)
+    request = Request(train=TRAIN, test=TEST, layouts=LAYOUTS, name=NAME)
     run_conversion(plan_open(request, out), out)
     shutil.rmtree(out / "objects")
     seal_folder(out, name=NAME, body_model="open", version=load_version().version)

@@ -1,4 +1,4 @@
-"""Measure how far the initial estimates of a data folder are from its truth: what version 1 of the open set was tuned by.
+"""Measure how far the initial estimates of a data folder are from its truth: what the open set was tuned by.
 
 Usage: python -m tools.open_facts FOLDER [SPLIT].
 """
@@ -62,12 +62,12 @@ def main(folder: Path, split: str = "test") -> None:
     for sample in load_samples(folder, split):
         rows[sample.object].append(facts(sample, truths[sample.image_id]))
     rows["all"] = [row for found in list(rows.values()) for row in found]
-    print("| median of | images | " + " | ".join(HEADS) + " |")
-    print("|---|" + "---:|" * (len(HEADS) + 1))
+    lines = ["median of | images | " + " | ".join(HEADS), "---|" + "---:|" * len(HEADS) + "---:"]
     for name, found in rows.items():
         columns = [column[np.isfinite(column)] for column in np.array(found).T]
         middle = [f"{np.median(column):.2f}" if len(column) else "-" for column in columns]
-        print(f"| {name} | {len(found)} | " + " | ".join(middle) + " |")
+        lines.append(f"{name} | {len(found)} | " + " | ".join(middle))
+    sys.stdout.writelines(f"| {line} |\n" for line in lines)
 
 
 if __name__ == "__main__":

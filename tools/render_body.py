@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
-from tools.make_sample import (
+from tools.poses import (
     ARMS_DOWN,
     CROUCHED,
     LEFT_ELBOW,
@@ -19,6 +19,7 @@ from tools.make_sample import (
     RIGHT_SHOULDER,
     SEATED,
     SWING,
+    Pose,
 )
 from wildhoi.body import load_body
 from wildhoi.geometry import axis_rotation
@@ -28,10 +29,15 @@ OUT = Path(__file__).parents[1] / "docs" / "open_body.png"
 WIDTH, HEIGHT, DISTANCE = 256, 330, 12.0
 FOCAL = 0.44 * HEIGHT * DISTANCE  # a tile is 2.3 m high
 BACKGROUND, SKIN = (238, 239, 241), (0.80, 0.66, 0.56)
-OVERHEAD = {LEFT_SHOULDER: (0, 0, 75), RIGHT_SHOULDER: (0, 0, -75), LEFT_ELBOW: (0, 0, 8), RIGHT_ELBOW: (0, 0, -8)}
+OVERHEAD: Pose = {
+    LEFT_SHOULDER: (0, 0, 75),
+    RIGHT_SHOULDER: (0, 0, -75),
+    LEFT_ELBOW: (0, 0, 8),
+    RIGHT_ELBOW: (0, 0, -8),
+}
 
 # body pose in degrees, shape, turn about the vertical in degrees, whether the parts are coloured
-FIGURES = (
+FIGURES: tuple[tuple[Pose, dict[int, float], int, bool], ...] = (
     ({}, {}, 0, False),
     (ARMS_DOWN, {0: 1.5}, 25, False),
     (OVERHEAD, {0: -1.5}, -20, False),

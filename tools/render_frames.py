@@ -12,7 +12,7 @@ import trimesh
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from tools.make_sample import ARMS_DOWN, LEFT_ELBOW, LEFT_SHOULDER, RIGHT_ELBOW, RIGHT_SHOULDER, RIGHT_WRIST
+from tools.poses import ARMS_DOWN, LEFT_ELBOW, LEFT_SHOULDER, RIGHT_ELBOW, RIGHT_SHOULDER, RIGHT_WRIST
 from wildhoi.body import load_body
 from wildhoi.geometry import axis_rotation, project
 from wildhoi.rendering import picture

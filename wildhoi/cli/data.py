@@ -1,7 +1,7 @@
 """`wildhoi data`: get data sets, look at them, make them from raw releases, pass them on."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -178,11 +178,12 @@ def make(
     """Make the open set: people posed with objects, drawn and detected; goes on where it stopped."""
     from wildhoi.convert.pipeline import run_conversion
     from wildhoi.files import require_writable
-    from wildhoi.open_scenes.plan import make_request, plan_open
+    from wildhoi.open_scenes.plan import Request, plan_open
 
     require_writable(out)
-    wanted = {"train": train, "test": test, "seed": seed, "layouts": layouts}
-    request = make_request(names(objects), size=size, kinds=names(kinds), device=device, **wanted)
+    wanted = {"objects": names(objects) or None, "train": train, "test": test, "seed": seed, "layouts": layouts}
+    chosen: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    request = Request(size=size, kinds=names(kinds), device=device, **chosen)
     with Progress() as progress:
         report = run_conversion(plan_open(request, out), out, workers=workers, progress=progress)
     if as_json:

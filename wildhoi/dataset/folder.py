@@ -163,7 +163,7 @@ def find_data(name: str | Path) -> DataFolder:
     raise MissingAssetError(
         f"data set {str(name)!r} is not at hand: no such folder, and neither $WILDHOI_DATA "
         f"({os.environ.get('WILDHOI_DATA') or 'not set'}) nor {cache_root()} has it; `wildhoi data download` gets a "
-        "published one, `wildhoi data convert` makes one of a raw release, `wildhoi data make open` makes the open set, "
+        "published one, `wildhoi data convert` makes one of a raw release, `wildhoi data make open` the open set, "
         "`wildhoi data list` says what there is"
     )
 

@@ -26,7 +26,7 @@ class Verdict(NamedTuple):
     Attributes:
         gaps: of every contact, between the part's skin and the object's.
         inside: how deep the deepest vertex of either is in the other.
-        limbs: how deep an arm or leg is in another part of the body, by their proxies.
+        limbs: how deep an arm or leg is in another part of the body, by their proxies and beyond what both skins give.
         below: how far the lowest vertex of either is below the ground; 0 where the ground does not matter.
         beyond: the largest excess over a joint's range.
         strain: how far trunk and neck are from the posture that was drawn, in standard deviations.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wildhoi.body import BodyModel
@@ -48,11 +48,11 @@ class State:
             self.object_translation + step[:, OBJECT_PLACE:],
         )
 
-    def where(self, choice: Float[Tensor, " b"], other: "State") -> "State":
-        """This state where `choice` is not zero, the other elsewhere."""
+    def where(self, choice: Bool[Tensor, " b"], other: "State") -> "State":
+        """This state where `choice` is true, the other elsewhere."""
 
         def pick(a: Tensor, b: Tensor) -> Tensor:
-            return torch.where(choice.bool().view(-1, *[1] * (a.dim() - 1)), a, b)
+            return torch.where(choice.view(-1, *[1] * (a.dim() - 1)), a, b)
 
         return State(
             pick(self.rotations, other.rotations),
@@ -93,6 +93,21 @@ def rotation_vectors(matrices: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3"]
     sine = torch.linalg.vector_norm(odd, dim=-1) / 2
     angle = torch.atan2(sine, cosine)
     return odd * torch.where(sine > 1e-7, angle / (2 * sine).clamp(min=1e-12), 0.5 + 0 * sine)[..., None]
+
+
+def turn_slopes(vectors: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
+    """How an axis-angle changes as its rotation is turned further: `log(R exp(d)) = w + J d`, below a whole turn.
+
+    J is the inverse of the right Jacobian; transposed it is that of `log(exp(d) R)`.
+    """
+    half = torch.linalg.vector_norm(vectors, dim=-1)[..., None, None] / 2
+    k = cross_matrices(vectors)
+    # (1 - a/2 cot(a/2)) / a^2, which goes to 1/12
+    second = torch.where(
+        half > 1e-3, (1 - half / torch.tan(half)) / (4 * half**2).clamp(min=1e-12), 1 / 12 + half**2 / 180
+    )
+    slopes: Tensor = torch.eye(3, dtype=vectors.dtype, device=vectors.device) + 0.5 * k + second * (k @ k)
+    return slopes
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,11 @@ def load_version() -> Version:
     return Version(**{**entries, "objects": tuple(entries["objects"])})
 
 
+def _of_version(name: str) -> Any:
+    """A field that is as version.toml has it unless something else is asked for."""
+    return field(default_factory=lambda: getattr(load_version(), name))
+
+
 @dataclass(frozen=True)
 class Request:
     """What of the set is asked for, and what it is called then.
@@ -63,46 +68,15 @@ class Request:
     `kinds` limits the interactions, `layouts` counts the further views of a training scene.
     """
 
-    objects: Sequence[str]
-    train: int
-    test: int
-    seed: int
+    objects: Sequence[str] = _of_version("objects")
+    train: int = _of_version("train")
+    test: int = _of_version("test")
+    seed: int = _of_version("seed")
     size: int = 256
-    layouts: int = 16
+    layouts: int = _of_version("layouts")
     kinds: Sequence[str] = ()
     device: str = "cpu"
     name: str = NAME
-
-
-def make_request(
-    objects: Sequence[str] = (),
-    *,
-    train: int | None = None,
-    test: int | None = None,
-    seed: int | None = None,
-    layouts: int | None = None,
-    size: int = 256,
-    kinds: Sequence[str] = (),
-    device: str = "cpu",
-    name: str = NAME,
-) -> Request:
-    """A request in which everything left out is as version.toml has it."""
-    version = load_version()
-
-    def chosen(value: int | None, default: int) -> int:
-        return default if value is None else value
-
-    return Request(
-        tuple(objects) or version.objects,
-        chosen(train, version.train),
-        chosen(test, version.test),
-        chosen(seed, version.seed),
-        size,
-        chosen(layouts, version.layouts),
-        tuple(kinds),
-        device,
-        name,
-    )
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,10 @@ def mirrored(posed: Posed) -> Posed:
     body = np.concatenate([np.zeros((1, 3)), human.body_pose])[list(BODY_EXCHANGE)][1:] * AXIAL
     twin = Human(human.betas, body, human.right_hand_pose * AXIAL, human.left_hand_pose * AXIAL)
     turned = reflection @ pose.rotation @ reflection
+    angle = None if pose.angle is None else -pose.angle  # the joint's axis lies in the mirror
     return Posed(
         twin,
-        replace(pose, rotation=turned, translation=REFLECTION * pose.translation),
+        replace(pose, rotation=turned, translation=REFLECTION * pose.translation, angle=angle),
         reflection @ posed.upright @ reflection,
         posed.pelvis_height,
     )

@@ -60,24 +60,24 @@ def load_posing_settings() -> PosingSettings:
     limits = {name: np.radians(np.array(ranges, np.float64)) for name, ranges in table["limits"].items()}
     hands = {name: (_finger_turns(entry), float(np.radians(entry["spread"]))) for name, entry in table["hands"].items()}
     hinges = {name: tuple(np.array(vector, np.float64) for vector in pair) for name, pair in table["hinges"].items()}
-    degrees = {name: _radians(table[name], table[name]) for name in ("stiffness", "variation")}
+    apart = {name: tuple(others) for name, others in table["apart"].items()}
     return PosingSettings(
         shape=table["shape"],
         anchors=_both_sides({name: _anchor(entry) for name, entry in table["anchors"].items()}, _mirrored_anchor),
         hands=hands,
         limits=_both_sides(limits, _mirrored_range),
         hinges=_both_sides(hinges, lambda pair: tuple(vector * REFLECTION for vector in pair)),
-        stiffness=_both_sides(degrees["stiffness"], lambda value: value),
+        stiffness=_both_sides(_radians(table["stiffness"], table["stiffness"]), lambda value: value),
         variation=_both_sides(table["variation"], lambda value: value),
         wanted=_radians(table["wanted"], ANGLES),
-        solver=table["solver"],
+        solver=_radians(table["solver"], ()),
         capsules={name: (tuple(a), tuple(b)) for name, (a, b) in table["capsules"].items()},
-        apart=_both_sides(table["apart"], lambda names: tuple(swap_sides(name) for name in names)),
+        apart=_both_sides(apart, lambda names: tuple(swap_sides(name) for name in names)),
         checks=_radians(table["checks"], ANGLES),
     )
 
 
-def _radians(numbers: Mapping[str, float], angles: Any) -> dict[str, float]:
+def _radians(numbers: Mapping[str, float | int], angles: Any) -> dict[str, float]:
     return {name: float(np.radians(value)) if name in angles else float(value) for name, value in numbers.items()}
 
 

@@ -145,7 +145,7 @@ def _between(first: Moving, second: Moving, share: Float[Tensor, "#b n"]) -> Mov
 
 
 def _from_axes(
-    points: Float[Tensor, "*n 3"], first: Float[Tensor, "*n 3"], second: Float[Tensor, "*n 3"]
+    points: Float[Tensor, "*#n 3"], first: Float[Tensor, "*#n 3"], second: Float[Tensor, "*#n 3"]
 ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
     """Distances of points from segments, metres, and where on the segments the nearest points are, 0 to 1."""
     line = second - first

@@ -86,7 +86,7 @@ class Scene:
         def lens(camera: Camera) -> Camera:
             return replace(camera, focal=camera.focal * factor, principal_point=moved(camera.principal_point))
 
-        box = np.concatenate([moved(self.body_box[:2] - 0.5) + 0.5, self.body_box[2:] * factor])
+        box = np.concatenate([moved(self.body_box[:2]), self.body_box[2:] * factor])
         width, height = (max(1, round(length * factor)) for length in self.frame_size)
         window = (int(corner[0]), int(corner[1]), side)
         seen = replace(self, camera=lens(self.camera), annotated=lens(self.annotated), body_box=box)

@@ -12,7 +12,7 @@ from wildhoi.templates import Template
 
 CELLS = 40
 """Cells along the longest side."""
-MARGIN = 0.1
+MARGIN = 0.12
 """Metres around the template that the grid covers; as far out as the thickest limb reaches."""
 CORNERS = torch.tensor([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 

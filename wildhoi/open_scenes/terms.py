@@ -20,6 +20,7 @@ from wildhoi.open_scenes.kinematics import (
     object_directions,
     object_points,
     rotation_vectors,
+    turn_slopes,
 )
 from wildhoi.open_scenes.posing_settings import PosingSettings
 from wildhoi.open_scenes.proxies import Proxies
@@ -56,17 +57,17 @@ class Wanted:
 
     def _posture(self, state: State) -> Term:
         """Near the posture that was drawn."""
-        away = rotation_vectors(self.problem.start.rotations.transpose(-1, -2) @ state.rotations).flatten(1)
+        away = rotation_vectors(self.problem.start.rotations.transpose(-1, -2) @ state.rotations)
         stiffness = away.new_tensor([self.settings.stiffness[name] for name in BODY_JOINTS])
-        return _diagonal(away, stiffness.repeat_interleave(3), 0)
+        return _turns(away, turn_slopes(away), stiffness, 0)
 
     def _limits(self, state: State) -> Term:
         """Within the range of every joint, component by component of its axis-angle."""
-        angles = rotation_vectors(state.rotations).flatten(1)
-        low, high = joint_ranges(self.settings, angles)
+        angles = rotation_vectors(state.rotations)
+        low, high = (bound.view(-1, 3) for bound in joint_ranges(self.settings, angles))
         beyond = (angles - high).clamp(min=0) - (low - angles).clamp(min=0)
-        found = _diagonal(beyond, angles.new_full((beyond.shape[1],), self.settings.wanted["limits"]), 0)
-        return Term(found.residual, found.jacobian * (beyond != 0)[..., None])
+        slopes = turn_slopes(angles) * (beyond != 0)[..., None]
+        return _turns(beyond, slopes, angles.new_full((len(BODY_JOINTS),), self.settings.wanted["limits"]), 0)
 
     def _hinges(self, state: State) -> Term:
         """Bones beyond a hinge in the plane that it bends in: `n . R b = 0`."""
@@ -87,8 +88,8 @@ class Wanted:
         """The object about where it was drawn, seen from its joint."""
         interaction, start = self.problem.interaction, self.problem.start
         radians, metres = interaction.place.firm
-        away = rotation_vectors(state.object_rotation @ start.object_rotation.transpose(-1, -2))
-        turned = _diagonal(away, away.new_full((3,), radians), OBJECT_TURN)
+        away = rotation_vectors(state.object_rotation @ start.object_rotation.transpose(-1, -2))[:, None]
+        turned = _turns(away, turn_slopes(away).transpose(-1, -2), away.new_full((1,), radians), OBJECT_TURN)
         joint = torch.tensor([self.problem.body.joint_names.index(interaction.place.joint)])
         near = joints_of(posed, joint)
         origin = object_points(state, away.new_zeros(len(away), 1, 3))
@@ -165,11 +166,12 @@ class Wanted:
         head = torch.tensor([self.problem.body.joint_names.index("head")])
         face = directions_of(posed, head, state.root.new_tensor([[0.0, 0.0, 1.0]]))
         if isinstance(gaze, str):
-            goal = state.object_translation[:, None] - posed.positions[:, head]
+            origin = object_points(state, state.root.new_zeros(len(state.root), 1, 3))
+            miss = face - _unit(origin - joints_of(posed, head))
         else:
-            goal = state.root.new_tensor(gaze).expand(len(state.root), 1, 3)
-        goal = goal / torch.linalg.vector_norm(goal, dim=-1, keepdim=True).clamp(min=1e-6)
-        return [_vectors(Moving(face.values - goal, face.jacobian), self.settings.wanted["gaze"])]
+            goal = state.root.new_tensor(gaze)
+            miss = Moving(face.values - goal / torch.linalg.vector_norm(goal), face.jacobian)
+        return [_vectors(miss, self.settings.wanted["gaze"])]
 
 
 def standing_parts(ground: Sequence[str], tiptoe: Sequence[str]) -> list[str]:
@@ -185,12 +187,22 @@ def joint_ranges(settings: PosingSettings, like: Tensor) -> tuple[Float[Tensor, 
     return bounds[:, 0], bounds[:, 1]
 
 
-def _diagonal(values: Float[Tensor, "b m"], sigma: Float[Tensor, " m"], first: int) -> Term:
-    """A term whose residuals are unknowns of a step, from the column `first` on."""
-    jacobian = values.new_zeros(*values.shape, N_UNKNOWNS)
-    columns = torch.arange(values.shape[1], device=values.device)
-    jacobian[:, columns, first + columns] = 1 / sigma
-    return Term(values / sigma, jacobian)
+def _turns(
+    vectors: Float[Tensor, "b t 3"], slopes: Float[Tensor, "b t 3 3"], sigma: Float[Tensor, " t"], first: int
+) -> Term:
+    """A term of axis-angles and how they change with the turns of a step, which are its columns from `first` on."""
+    jacobian = vectors.new_zeros(*vectors.shape, N_UNKNOWNS)
+    for turn in range(vectors.shape[1]):
+        jacobian[:, turn, :, first + 3 * turn : first + 3 * turn + 3] = slopes[:, turn] / sigma[turn]
+    return Term((vectors / sigma[:, None]).flatten(1), jacobian.flatten(1, 2))
+
+
+def _unit(moving: Moving) -> Moving:
+    """Directions of length 1."""
+    length = torch.linalg.vector_norm(moving.values, dim=-1, keepdim=True).clamp(min=1e-6)
+    values = moving.values / length
+    along = torch.einsum("bnx,bnxu->bnu", values, moving.jacobian)
+    return Moving(values, (moving.jacobian - values[..., None] * along[..., None, :]) / length[..., None])
 
 
 def _vectors(moving: Moving, sigma: float = 1.0) -> Term:

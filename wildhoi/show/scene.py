@@ -91,7 +91,7 @@ def render(
 
 
 def from_the_side(camera: Camera) -> Camera:
-    """The camera gone round to a quarter turn, its own vertical kept: to the right of the picture is where it looked."""
+    """The camera gone a quarter round, about its own vertical: to the right of the picture is where it looked."""
     return replace(camera, rotation=axis_rotation(np.array([0.0, 1.0, 0.0]), np.pi / 2) @ camera.rotation)
 
 
