@@ -32,6 +32,7 @@ OBJECTS = ("bicycle", "tennis")  # with a joint, and without
 TRAIN, TEST, LAYOUTS, SIZE, SEED = 3, 2, 2, 64, 41
 CHUNK = 2  # scenes solved together, so that few scenes are several parts
 NEVER = {"object_correspondences_weights"}  # nothing estimates them
+OF_THE_POSE = {"object_pose", "human_occlusion", "object_occlusion"}  # a few cells of a small picture may give none
 SCENES_SHIP = pytest.mark.skipif(not stored_scenes("tennis").parent.is_dir(), reason="no solved test scenes ship yet")
 
 
@@ -153,9 +154,11 @@ def test_every_table_has_the_schema_of_converted_releases(folder, kind):
 
 
 def test_detectors_fill_every_input(samples):
-    for sample in chain(*samples.values()):
+    rows = list(chain(*samples.values()))
+    assert sum(sample.object_pose_success for sample in rows) >= 0.8 * len(rows)
+    for sample in rows:
         missing = {name for name, value in vars(sample).items() if value is None}
-        assert missing <= NEVER, sample.image_id
+        assert missing == (NEVER if sample.object_pose_success else NEVER | OF_THE_POSE), sample.image_id
         left, top, width, height = sample.image_box
         assert sample.image.shape == (height, width, 3) and max(width, height) <= SIZE and sample.image.std() > 5
         for name in ("person", "object"):
@@ -164,8 +167,10 @@ def test_detectors_fill_every_input(samples):
             assert (
                 box[0] >= left and box[1] >= top and box[0] + box[2] <= left + width and box[1] + box[3] <= top + height
             )
-        assert (sample.object_pose.angle is not None) == (find_category(sample.object).joint is not None)
-        numbers = ("body_keypoints", "object_keypoints", "wholebody_keypoints", "jaw_pose", "expression", "body_box")
+        numbers = ["body_keypoints", "wholebody_keypoints", "jaw_pose", "expression", "body_box"]
+        if sample.object_pose is not None:
+            assert (sample.object_pose.angle is not None) == (find_category(sample.object).joint is not None)
+            numbers.append("object_keypoints")
         assert all(np.isfinite(getattr(sample, name)).all() for name in numbers)
 
 
@@ -178,7 +183,7 @@ def test_truth_is_apart_from_inputs(folder, samples, annotations):
         for sample in samples[split]:
             true = truth[sample.image_id]
             assert true.object == sample.object and true.video_id == sample.video_id
-            for part in ("human", "object_pose", "camera"):
+            for part in ("human", "object_pose", "camera") if sample.object_pose_success else ("human", "camera"):
                 estimate, exact = vars(getattr(sample, part)), vars(getattr(true, part))
                 assert all(
                     np.abs(estimate[name] - exact[name]).max() > 1e-6
