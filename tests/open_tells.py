@@ -11,9 +11,9 @@ from submissions import unchecked
 from wildhoi.body import load_body
 from wildhoi.open_scenes.assembling import draw_scene, one_thread
 from wildhoi.open_scenes.cameras import CROP_FACTOR, draw_camera
-from wildhoi.open_scenes.drawing import draw_background
-from wildhoi.open_scenes.looks import draw_look
-from wildhoi.open_scenes.looks_settings import load_look_settings
+from wildhoi.open_scenes.drawing.looks import draw_look
+from wildhoi.open_scenes.drawing.render import draw_background
+from wildhoi.open_scenes.drawing.settings import load_look_settings
 from wildhoi.open_scenes.making import Role, draw_role, make_scenes, pose_surface
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.templates import SHIPPED, load_template

@@ -31,6 +31,7 @@ COMMANDS = [
     ("data", "show"),
     ("data", "sheet"),
     ("data", "convert"),
+    ("data", "make"),
     ("data", "download"),
     ("data", "push"),
     ("submission",),

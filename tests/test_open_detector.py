@@ -79,7 +79,8 @@ def make_scene(name, seed, *, posture=None, spread=0.12, shift=(0.0, 0.0, 0.0), 
     pose = ObjectPose(rotation, grip - scale * rotation @ centre + np.array(shift), scale, angle)
     window = (*np.round(camera.principal_point - 128).astype(int).tolist(), 256)
     taken = replace(camera, focal=camera.focal / nearer, translation=camera.translation / (1, 1, nearer))
-    scene = Scene(f"{name}-{seed}", name, "held", human, pose, taken, camera, (640, 480), window, body_box)
+    seen = (taken, camera, (640, 480), window, body_box)
+    scene = Scene(f"{name}-{seed}", name, "held", human, pose, *seen, upright=np.eye(3), visible=1.0)
     return scene, vertices, joints
 
 

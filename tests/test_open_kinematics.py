@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from wildhoi.body.layout import BODY_JOINTS
 from wildhoi.body.loading import load_body
-from wildhoi.open_scenes.kinematics import (
+from wildhoi.open_scenes.posing.kinematics import (
     N_TURNS,
     N_UNKNOWNS,
     OBJECT_PLACE,
@@ -25,9 +25,9 @@ from wildhoi.open_scenes.kinematics import (
     rotation_matrices,
     rotation_vectors,
 )
-from wildhoi.open_scenes.posing_settings import load_posing_settings, swap_sides
-from wildhoi.open_scenes.skin import anchor_points, find_patches, make_capsules, segment_distance, skin_points
-from wildhoi.open_scenes.solver import Term, solve
+from wildhoi.open_scenes.posing.settings import load_posing_settings, swap_sides
+from wildhoi.open_scenes.posing.skin import anchor_points, find_patches, make_capsules, segment_distance, skin_points
+from wildhoi.open_scenes.posing.solver import Term, solve
 
 BODY = load_body("open")
 SETTINGS = load_posing_settings()

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from wildhoi.body.loading import load_body
-from wildhoi.open_scenes.backgrounds import PLACES, draw_scenery
-from wildhoi.open_scenes.drawing import _averaged, _uppermost, draw, draw_background
-from wildhoi.open_scenes.looks import draw_look
-from wildhoi.open_scenes.looks_person import measure
-from wildhoi.open_scenes.looks_settings import load_look_settings
+from wildhoi.open_scenes.drawing.backgrounds import PLACES, draw_scenery
+from wildhoi.open_scenes.drawing.looks import draw_look
+from wildhoi.open_scenes.drawing.person import measure
+from wildhoi.open_scenes.drawing.render import _averaged, _uppermost, draw, draw_background
+from wildhoi.open_scenes.drawing.settings import load_look_settings
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.rendering.occlusion import occlusion
 from wildhoi.rendering.raster import rasterize

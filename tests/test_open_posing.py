@@ -13,17 +13,17 @@ from wildhoi.body.layout import BODY_JOINTS, SIDES
 from wildhoi.body.loading import load_body
 from wildhoi.interactions import Place, Touch, read_interaction
 from wildhoi.mirror import AXIAL, BODY_EXCHANGE, REFLECTION
-from wildhoi.open_scenes.checks import Verdict, check, depth_inside, surfaces
-from wildhoi.open_scenes.kinematics import OBJECT_PLACE, OBJECT_TURN, ROOT_PLACE, State, rotation_vectors
-from wildhoi.open_scenes.posing import Solved, into_smpl_frame, mirrored, solve_wishes
-from wildhoi.open_scenes.posing_settings import load_posing_settings, swap_sides
-from wildhoi.open_scenes.proxies import spread_points
+from wildhoi.open_scenes.posing.checks import Verdict, check, depth_inside, surfaces
+from wildhoi.open_scenes.posing.kinematics import OBJECT_PLACE, OBJECT_TURN, ROOT_PLACE, State, rotation_vectors
+from wildhoi.open_scenes.posing.proxies import spread_points
+from wildhoi.open_scenes.posing.settings import load_posing_settings, swap_sides
+from wildhoi.open_scenes.posing.skin import anchor_points, find_patches, segment_distance
+from wildhoi.open_scenes.posing.solids import CELLS, MARGIN, make_solid
+from wildhoi.open_scenes.posing.solver import solve
+from wildhoi.open_scenes.posing.solving import Solved, into_smpl_frame, mirrored, solve_wishes
+from wildhoi.open_scenes.posing.terms import Wanted
+from wildhoi.open_scenes.posing.wishes import both_sides, draw_person, draw_wish, make_problem
 from wildhoi.open_scenes.randomness import generator
-from wildhoi.open_scenes.skin import anchor_points, find_patches, segment_distance
-from wildhoi.open_scenes.solids import CELLS, MARGIN, make_solid
-from wildhoi.open_scenes.solver import solve
-from wildhoi.open_scenes.terms import Wanted
-from wildhoi.open_scenes.wishes import both_sides, draw_person, draw_wish, make_problem
 from wildhoi.templates import SHIPPED, load_template
 
 BODY = load_body("open")

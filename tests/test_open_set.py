@@ -25,15 +25,15 @@ from wildhoi.files import sha256_file
 from wildhoi.layout import CONVERTING
 from wildhoi.objects import find_category
 from wildhoi.open_scenes import plan as planning
-from wildhoi.open_scenes.plan import Request, load_version, plan_open, stored_scenes
+from wildhoi.open_scenes.plan import Request, plan_open, stored_scenes
 from wildhoi.open_scenes.scene_files import read_scenes
+from wildhoi.open_scenes.version import load_version
 
 OBJECTS = ("bicycle", "tennis")  # with a joint, and without
 TRAIN, TEST, LAYOUTS, SIZE, SEED = 3, 2, 2, 64, 41
 CHUNK = 2  # scenes solved together, so that few scenes are several parts
 NEVER = {"object_correspondences_weights"}  # nothing estimates them
 OF_THE_POSE = {"object_pose", "human_occlusion", "object_occlusion"}  # a few cells of a small picture may give none
-SCENES_SHIP = pytest.mark.skipif(not stored_scenes("tennis").parent.is_dir(), reason="no solved test scenes ship yet")
 
 
 def request(**changes):
@@ -313,7 +313,6 @@ def test_an_unfinished_run_is_continued_by_the_same_request_only(tmp_path, chang
 # --- scenes that are solved already ---------------------------------------------------------------------------------
 
 
-@SCENES_SHIP
 @pytest.mark.parametrize("name", load_version().objects)
 def test_the_solved_test_scenes_are_whole(name):
     stored = read_scenes(stored_scenes(name))
@@ -322,7 +321,6 @@ def test_the_solved_test_scenes_are_whole(name):
     assert {scene.object for scene in stored.scenes} == {name}
 
 
-@SCENES_SHIP
 def test_the_published_test_split_is_drawn_from_the_solved_scenes(tmp_path):
     with stopped_after(0, "solve_chunk"):  # nothing is solved
         make(tmp_path / "out", seed=load_version().seed, train=0, size=256, objects=("tennis",))

@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 
 from wildhoi.engine import map_shards
 from wildhoi.errors import InputError
-from wildhoi.open_scenes.plan import CHUNK, Chunk, load_version, solve_chunk, stored_scenes
+from wildhoi.open_scenes.plan import CHUNK, Chunk, solve_chunk, stored_scenes
 from wildhoi.open_scenes.scene_files import read_scenes, write_scenes
+from wildhoi.open_scenes.version import load_version
 
 WORKERS = 2
 

@@ -12,7 +12,8 @@ import numpy as np
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.dataset import SHIPPED, load_annotations, open_folder, seal_folder
 from wildhoi.geometry import rotvec_to_matrix
-from wildhoi.open_scenes.plan import Request, load_version, plan_open
+from wildhoi.open_scenes.plan import Request, plan_open
+from wildhoi.open_scenes.version import load_version
 from wildhoi.schema import Annotation, Failure, Human, Reconstruction
 from wildhoi.submission.folder import write_submission
 from wildhoi.submission.manifest import Manifest

@@ -5,7 +5,8 @@ from tempfile import TemporaryDirectory
 
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.dataset import open_folder
-from wildhoi.open_scenes.plan import Request, load_version, plan_open
+from wildhoi.open_scenes.plan import Request, plan_open
+from wildhoi.open_scenes.version import load_version
 from wildhoi.workflows import show_sheet
 
 OUT = Path(__file__).parents[1] / "docs" / "open"

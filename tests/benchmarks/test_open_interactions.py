@@ -4,7 +4,7 @@ import pytest
 from open_tells import blanked, classify, draw_backgrounds, draw_pictures
 
 from wildhoi.objects import find_category
-from wildhoi.open_scenes.plan import load_version
+from wildhoi.open_scenes.version import load_version
 
 SCENES, VIEWS, BACKGROUNDS, SIDE, SEED = 160, 3, 1000, 128, 53
 SURE, UNSURE = 1e-4, 1e-3

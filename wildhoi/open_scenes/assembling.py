@@ -19,9 +19,9 @@ from wildhoi.occlusion_maps import occlusion_maps
 from wildhoi.open_scenes.cameras import draw_view, outermost
 from wildhoi.open_scenes.detector.detect import View, detect
 from wildhoi.open_scenes.detector.settings import DetectorSettings, load_settings
-from wildhoi.open_scenes.drawing import Drawing, draw
-from wildhoi.open_scenes.looks import draw_look
-from wildhoi.open_scenes.looks_settings import load_look_settings
+from wildhoi.open_scenes.drawing.looks import draw_look
+from wildhoi.open_scenes.drawing.render import Drawing, draw
+from wildhoi.open_scenes.drawing.settings import load_look_settings
 from wildhoi.open_scenes.making import pose_surface
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.open_scenes.scene import Scene

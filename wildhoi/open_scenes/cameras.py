@@ -15,8 +15,8 @@ from jaxtyping import Float
 from scipy.spatial import ConvexHull
 
 from wildhoi.geometry import axis_rotation, project, rotvec_to_matrix
-from wildhoi.open_scenes.posing_settings import FOLDER
 from wildhoi.open_scenes.scene import as_stored
+from wildhoi.open_scenes.version import FOLDER
 from wildhoi.schema import Camera
 
 FAR_FOCAL = 5000 / 256

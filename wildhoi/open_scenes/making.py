@@ -5,20 +5,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from wildhoi.body import BodyModel
 from wildhoi.body.layout import BODY_JOINTS
 from wildhoi.interactions import Interaction
 from wildhoi.open_scenes.cameras import draw_camera, load_camera_settings
-from wildhoi.open_scenes.checks import check
-from wildhoi.open_scenes.posing import Posed, into_smpl_frame, mirrored, solve_wishes
-from wildhoi.open_scenes.posing_settings import PosingSettings, load_posing_settings
+from wildhoi.open_scenes.posing.checks import check
+from wildhoi.open_scenes.posing.settings import PosingSettings, load_posing_settings
+from wildhoi.open_scenes.posing.solving import Posed, into_smpl_frame, mirrored, solve_wishes
+from wildhoi.open_scenes.posing.wishes import Person, draw_person, draw_wish
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.open_scenes.scene import Scene, as_stored
-from wildhoi.open_scenes.wishes import Person, draw_person, draw_wish
-from wildhoi.rendering import occlusion, rasterize
+from wildhoi.rendering import Raster, occlusion, rasterize
 from wildhoi.schema import Human, ObjectPose
 from wildhoi.templates import Template
 
@@ -153,10 +153,12 @@ def visible_share(
         return torch.as_tensor(array[None], dtype=body.dtype, device=body.device)
 
     lens = tensor(camera.focal), tensor(camera.principal_point - [x, y])
-    rasters = [
-        rasterize(tensor(points @ camera.rotation.T + camera.translation), torch.as_tensor(faces), *lens, (side, side))
-        for points, faces in ((skin, body.faces), (thing, template.faces))
-    ]
+
+    def raster(points: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "f 3"]) -> Raster:
+        placed = tensor(points @ camera.rotation.T + camera.translation)
+        return rasterize(placed, torch.as_tensor(faces, device=body.device), *lens, (side, side))
+
+    rasters = raster(skin, body.faces), raster(thing, template.faces)
     seen = occlusion(*rasters).object_visible[0].cpu().numpy()
     left, top, width, height = scene.image_box
     shown = seen[top - y : top - y + height, left - x : left - x + width].sum()

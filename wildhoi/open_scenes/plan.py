@@ -1,7 +1,7 @@
 """The open set as a plan: scenes solved in chunks, then turned into samples, annotations and layouts."""
 
 import shutil
-import tomllib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,11 +22,13 @@ from wildhoi.layout import CONVERTING
 from wildhoi.objects import TABLE, Category, find_category, load_categories
 from wildhoi.open_scenes.assembling import Source, one_thread, read_annotations, read_layouts, read_samples
 from wildhoi.open_scenes.making import draw_role, make_scenes
-from wildhoi.open_scenes.posing_settings import FOLDER
 from wildhoi.open_scenes.scene_files import write_scenes
+from wildhoi.open_scenes.version import FOLDER, load_version
 from wildhoi.templates import SHIPPED, load_template
 
 NAME = "open"
+SMALLEST, LARGEST = 64, 2048
+"""Sides of pictures, pixels: below nothing is told, above a picture takes gigabytes to draw."""
 CHUNK = 48
 """Scenes of a part: solved together, by a few tens for each of their interactions."""
 READERS: Mapping[Kind, Callable[[Source, Log], Any]] = {
@@ -34,26 +36,6 @@ READERS: Mapping[Kind, Callable[[Source, Log], Any]] = {
     "annotations": read_annotations,
     "layouts": read_layouts,
 }
-
-
-@dataclass(frozen=True)
-class Version:
-    """What names a version of the set: version.toml."""
-
-    version: int
-    seed: int
-    development_seed: int
-    objects: tuple[str, ...]
-    train: int
-    test: int
-    layouts: int
-
-
-@cache
-def load_version() -> Version:
-    """Read version.toml, once per process."""
-    entries = tomllib.loads((FOLDER / "version.toml").read_text())
-    return Version(**{**entries, "objects": tuple(entries["objects"])})
 
 
 def _of_version(name: str) -> Any:
@@ -122,7 +104,7 @@ def plan_open(request: Request, out: Path) -> Conversion:
         request.name,
         "open",
         None if published else f"seed-{request.seed}",
-        {"seed": request.seed, "size": request.size, "generator": _generator()},
+        {"seed": request.seed, "size": request.size, "interactions": [*request.kinds], "generator": _generator()},
         parts,
         prepare,
         _remarks,
@@ -150,9 +132,13 @@ def _choose(request: Request) -> list[Category]:
     if not categories or request.train + request.test < 1:
         raise InputError("no image is asked for; want at least one object, and --train or --test above 0")
     _require_device(request.device)
-    for name, value, least in (("train", request.train, 0), ("test", request.test, 0), ("size", request.size, 64)):
-        if value < least:
-            raise InputError(f"--{name}: got {value}, want at least {least}")
+    most = sys.maxsize
+    limits = {"train": (0, most), "test": (0, most), "layouts": (0, most), "size": (SMALLEST, LARGEST)}
+    for name, (least, largest) in limits.items():
+        value = getattr(request, name)
+        if not least <= value <= largest:
+            wanted = f"at least {least}" if largest == most else f"{least} to {largest}"
+            raise InputError(f"--{name}: got {value}, want {wanted}")
     return categories
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from wildhoi.errors import InputError
+from wildhoi.open_scenes.version import FOLDER
 
-TABLE = Path(__file__).parents[2] / "assets" / "open-v1" / "detector.toml"
+TABLE = FOLDER / "detector.toml"
 CROP_PIXELS = 256
 """Height of the body estimator's crop: errors in "crop pixels" grow with the person's size in the picture."""
 

@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Float32
 
-from wildhoi.open_scenes.backgrounds_indoor import hall, room, studio
-from wildhoi.open_scenes.backgrounds_outdoor import ground, park, street
-from wildhoi.open_scenes.backgrounds_parts import Canvas
-from wildhoi.open_scenes.looks import Scenery
-from wildhoi.open_scenes.looks_paint import linear, uniform
+from wildhoi.open_scenes.drawing.background_parts import Canvas
+from wildhoi.open_scenes.drawing.indoor import hall, room, studio
+from wildhoi.open_scenes.drawing.looks import Scenery
+from wildhoi.open_scenes.drawing.outdoor import ground, park, street
+from wildhoi.open_scenes.drawing.paint import linear, uniform
 from wildhoi.open_scenes.randomness import generator
 
 PLACES = {"room": room, "hall": hall, "studio": studio, "street": street, "park": park, "ground": ground}

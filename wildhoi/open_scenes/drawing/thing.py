@@ -8,8 +8,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from wildhoi.body.parts import vertex_normals
-from wildhoi.open_scenes.looks_paint import Paint, Painter, pick, relief
-from wildhoi.open_scenes.looks_settings import LookSettings, Region
+from wildhoi.open_scenes.drawing.paint import Paint, Painter, pick, relief
+from wildhoi.open_scenes.drawing.settings import LookSettings, Region
 from wildhoi.templates import Template
 
 AXES = {"x": 0, "y": 1, "z": 2}

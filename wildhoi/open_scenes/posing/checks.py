@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from wildhoi.body.layout import BODY_JOINTS
-from wildhoi.open_scenes.kinematics import State, rotation_vectors
-from wildhoi.open_scenes.posing import Posed, Solved
-from wildhoi.open_scenes.posing_settings import PosingSettings
-from wildhoi.open_scenes.skin import find_patches
-from wildhoi.open_scenes.terms import joint_ranges
-from wildhoi.open_scenes.wishes import Problem
+from wildhoi.open_scenes.posing.kinematics import State, rotation_vectors
+from wildhoi.open_scenes.posing.settings import PosingSettings
+from wildhoi.open_scenes.posing.skin import find_patches
+from wildhoi.open_scenes.posing.solving import Posed, Solved
+from wildhoi.open_scenes.posing.terms import joint_ranges
+from wildhoi.open_scenes.posing.wishes import Problem
 from wildhoi.templates import Template
 
 TRUNK = ("pelvis", "spine1", "spine2", "spine3", "neck")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from wildhoi.open_scenes.looks_paint import Colour, pick
+from wildhoi.open_scenes.drawing.paint import Colour, pick
 
 TILE = 256  # pixels along either side of a floor's plan
 JITTER = 0.04

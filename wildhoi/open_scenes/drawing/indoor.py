@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from wildhoi.open_scenes.backgrounds_parts import Canvas, as_bytes, court, lay_floor, noise, planks, rough, tiles
-from wildhoi.open_scenes.looks_paint import Colour
-from wildhoi.open_scenes.looks_settings import ScenerySettings
+from wildhoi.open_scenes.drawing.background_parts import Canvas, as_bytes, court, lay_floor, noise, planks, rough, tiles
+from wildhoi.open_scenes.drawing.paint import Colour
+from wildhoi.open_scenes.drawing.settings import ScenerySettings
 
 WHITE = np.array([0.93, 0.93, 0.91], np.float32)
 

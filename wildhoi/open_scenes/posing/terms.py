@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wildhoi.body.layout import BODY_JOINTS
-from wildhoi.open_scenes.kinematics import (
+from wildhoi.open_scenes.posing.kinematics import (
     N_UNKNOWNS,
     OBJECT_TURN,
     Moving,
@@ -22,11 +22,11 @@ from wildhoi.open_scenes.kinematics import (
     rotation_vectors,
     turn_slopes,
 )
-from wildhoi.open_scenes.posing_settings import PosingSettings
-from wildhoi.open_scenes.proxies import Proxies
-from wildhoi.open_scenes.skin import anchor_points, find_patches
-from wildhoi.open_scenes.solver import Term
-from wildhoi.open_scenes.wishes import Problem
+from wildhoi.open_scenes.posing.proxies import Proxies
+from wildhoi.open_scenes.posing.settings import PosingSettings
+from wildhoi.open_scenes.posing.skin import anchor_points, find_patches
+from wildhoi.open_scenes.posing.solver import Term
+from wildhoi.open_scenes.posing.wishes import Problem
 
 FLAT, RAISED = ("heel", "ball"), ("ball", "toe")
 """What of a foot is on the ground, standing and with the heel up."""

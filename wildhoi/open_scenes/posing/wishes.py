@@ -12,9 +12,10 @@ from wildhoi.body import BodyModel
 from wildhoi.body.layout import BODY_JOINTS, SIDES
 from wildhoi.geometry import axis_rotation, rotvec_to_matrix
 from wildhoi.interactions import Interaction, Touch
-from wildhoi.open_scenes.kinematics import Kinematics, State
-from wildhoi.open_scenes.posing_settings import AXIAL, PosingSettings
-from wildhoi.open_scenes.skin import anchor_points
+from wildhoi.mirror import AXIAL
+from wildhoi.open_scenes.posing.kinematics import Kinematics, State
+from wildhoi.open_scenes.posing.settings import PosingSettings
+from wildhoi.open_scenes.posing.skin import anchor_points
 from wildhoi.templates import Template
 
 X, Y, Z = np.eye(3)

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from wildhoi.body import BodyModel
-from wildhoi.open_scenes.kinematics import BodyPoints, Kinematics
-from wildhoi.open_scenes.posing_settings import PosingSettings, load_posing_settings
+from wildhoi.open_scenes.posing.kinematics import BodyPoints, Kinematics
+from wildhoi.open_scenes.posing.settings import PosingSettings, load_posing_settings
 
 Ends = tuple[tuple[str, ...], tuple[str, ...]]
 

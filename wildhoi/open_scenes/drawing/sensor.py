@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from wildhoi.open_scenes.looks import Sensor
+from wildhoi.open_scenes.drawing.looks import Sensor
 from wildhoi.open_scenes.randomness import generator
 
 REFERENCE = 256  # pixels across of the picture that the sensor's lengths are stated for

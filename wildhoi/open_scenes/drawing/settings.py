@@ -4,13 +4,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-PATH = Path(__file__).parents[1] / "assets" / "open-v1" / "looks.toml"
+from wildhoi.open_scenes.version import FOLDER
+
+PATH = FOLDER / "looks.toml"
 
 Range = tuple[float, float]
 Shares = Mapping[str, float]

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wildhoi.open_scenes.kinematics import Moving, Posed, State, joints_of, object_points
-from wildhoi.open_scenes.posing_settings import PosingSettings
-from wildhoi.open_scenes.skin import Capsules
-from wildhoi.open_scenes.solids import Solid
-from wildhoi.open_scenes.solver import Term
+from wildhoi.open_scenes.posing.kinematics import Moving, Posed, State, joints_of, object_points
+from wildhoi.open_scenes.posing.settings import PosingSettings
+from wildhoi.open_scenes.posing.skin import Capsules
+from wildhoi.open_scenes.posing.solids import Solid
+from wildhoi.open_scenes.posing.solver import Term
 from wildhoi.templates import Template
 
 N_POINTS = 500

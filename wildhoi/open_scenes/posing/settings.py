@@ -4,18 +4,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from wildhoi.body.layout import FINGERS
-
-FOLDER = Path(__file__).parents[1] / "assets" / "open-v1"
-AXIAL = np.array([1.0, -1.0, -1.0])
-"""What the mirror of left and right does to axis-angle."""
-REFLECTION = np.array([-1.0, 1.0, 1.0])
+from wildhoi.mirror import REFLECTION
+from wildhoi.open_scenes.version import FOLDER
 
 
 @dataclass(frozen=True, eq=False)

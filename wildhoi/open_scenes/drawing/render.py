@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from wildhoi.open_scenes.backgrounds import draw_scenery
-from wildhoi.open_scenes.drawing_sensor import photograph
-from wildhoi.open_scenes.looks import Light, Look
-from wildhoi.open_scenes.looks_paint import Paint
+from wildhoi.open_scenes.drawing.backgrounds import draw_scenery
+from wildhoi.open_scenes.drawing.looks import Light, Look
+from wildhoi.open_scenes.drawing.paint import Paint
+from wildhoi.open_scenes.drawing.sensor import photograph
 from wildhoi.rendering.occlusion import occlusion
 from wildhoi.rendering.pictures import vertex_normals
 from wildhoi.rendering.raster import rasterize

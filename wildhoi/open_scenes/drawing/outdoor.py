@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float
 
-from wildhoi.open_scenes.backgrounds_parts import TILE, Canvas, as_bytes, court, lay_floor, noise, rough, tiles
-from wildhoi.open_scenes.looks_paint import Colour
-from wildhoi.open_scenes.looks_settings import ScenerySettings
+from wildhoi.open_scenes.drawing.background_parts import TILE, Canvas, as_bytes, court, lay_floor, noise, rough, tiles
+from wildhoi.open_scenes.drawing.paint import Colour
+from wildhoi.open_scenes.drawing.settings import ScenerySettings
 
 WHITE = np.array([0.95, 0.95, 0.93], np.float32)
 GLASS = np.array([0.35, 0.42, 0.50], np.float32)

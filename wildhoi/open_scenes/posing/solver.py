@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wildhoi.open_scenes.kinematics import State
+from wildhoi.open_scenes.posing.kinematics import State
 
 
 class Term(NamedTuple):

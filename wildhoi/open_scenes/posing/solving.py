@@ -11,14 +11,14 @@ from torch import Tensor
 from wildhoi.body import BodyModel
 from wildhoi.interactions import Interaction
 from wildhoi.mirror import AXIAL, BODY_EXCHANGE, REFLECTION
-from wildhoi.open_scenes.kinematics import State, rotation_vectors
-from wildhoi.open_scenes.posing_settings import PosingSettings
-from wildhoi.open_scenes.proxies import Proxies, spread_points
-from wildhoi.open_scenes.skin import make_capsules
-from wildhoi.open_scenes.solids import make_solid
-from wildhoi.open_scenes.solver import solve
-from wildhoi.open_scenes.terms import Wanted
-from wildhoi.open_scenes.wishes import Person, Problem, Wish, make_problem
+from wildhoi.open_scenes.posing.kinematics import State, rotation_vectors
+from wildhoi.open_scenes.posing.proxies import Proxies, spread_points
+from wildhoi.open_scenes.posing.settings import PosingSettings
+from wildhoi.open_scenes.posing.skin import make_capsules
+from wildhoi.open_scenes.posing.solids import make_solid
+from wildhoi.open_scenes.posing.solver import solve
+from wildhoi.open_scenes.posing.terms import Wanted
+from wildhoi.open_scenes.posing.wishes import Person, Problem, Wish, make_problem
 from wildhoi.schema import Human, ObjectPose
 from wildhoi.templates import Template
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from wildhoi.body.model import BodyModel
-from wildhoi.open_scenes.looks_paint import Colour, Field, Paint, Painter, choose, pick, relief, uniform
-from wildhoi.open_scenes.looks_settings import LookSettings, WardrobeSettings
+from wildhoi.open_scenes.drawing.paint import Colour, Field, Paint, Painter, choose, pick, relief, uniform
+from wildhoi.open_scenes.drawing.settings import LookSettings, WardrobeSettings
 
 FOLDS = (0.07, 0.30)  # metres: folds finer than the mesh would flicker
 HEAD_HEIGHT = 0.246  # metres, of the head whose measures are used below; other heads are scaled to it

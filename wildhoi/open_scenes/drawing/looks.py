@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from wildhoi.body.model import BodyModel
-from wildhoi.open_scenes.looks_paint import Colour, Paint, choose, uniform
-from wildhoi.open_scenes.looks_person import paint_person
-from wildhoi.open_scenes.looks_settings import LightSettings, LookSettings, ScenerySettings, SensorSettings
-from wildhoi.open_scenes.looks_thing import paint_thing
+from wildhoi.open_scenes.drawing.paint import Colour, Paint, choose, uniform
+from wildhoi.open_scenes.drawing.person import paint_person
+from wildhoi.open_scenes.drawing.settings import LightSettings, LookSettings, ScenerySettings, SensorSettings
+from wildhoi.open_scenes.drawing.thing import paint_thing
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.templates import Template
 

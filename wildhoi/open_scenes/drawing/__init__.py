@@ -1,0 +1,1 @@
+"""Pictures of scenes: clothes, colours, light, places, and a sensor."""
