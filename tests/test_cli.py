@@ -217,7 +217,8 @@ def test_a_started_submission_is_valid(command):
     assert read_submission(Path("new/sub")).manifest.method == "méthode"
     refused(command("submission", "init", "new/sub"), 2, "not empty")
     refused(command("submission", "init", "new/sub/submission.yaml"), 2)
-    refused(command("submission", "init", "other", "--split", "train"), 2, "train")
+    submissions.make_data(Path("test-only"), ["tennis"], 1)
+    refused(command("submission", "init", "other", "--data", "test-only", "--split", "train"), 2, "train")
     refused(command("submission", "init", "other", "--data", "nowhere"), 3, "nowhere")
     assert not Path("other").exists()
 

@@ -171,7 +171,7 @@ def test_strict_refuses_what_is_incomplete(tmp_path, data, truth):
     [
         ({"dataset": "wildhoi"}, {}, "wrong-dataset"),
         ({"body_model": "smplx"}, {}, "wrong-body_model"),
-        ({"split": "train"}, {}, "no annotations of split 'train'"),
+        ({"split": "train"}, {}, "want images of split train"),
         ({}, {"objects": ("spoon",)}, "spoon"),
         ({}, {"body": "smplx"}, "--body smplx"),
         ({}, {"device": "gpu"}, "--device gpu"),
@@ -182,6 +182,13 @@ def test_what_does_not_fit_is_refused(tmp_path, data, truth, change, options, wa
     manifest = replace(submissions.MANIFEST_ROW, **change)
     with pytest.raises(InputError, match=wanted):
         score(tmp_path, truth, data, manifest=manifest, **options)
+
+
+def test_a_split_that_the_data_lack_is_refused(tmp_path):
+    data = submissions.make_data(tmp_path / "data", ["tennis"], 1)
+    records = [submissions.as_reconstruction(a) for a in load_annotations(data)]
+    with pytest.raises(InputError, match="no annotations of split 'train'"):
+        score(tmp_path / "sub", records, data, manifest=replace(submissions.MANIFEST_ROW, split="train"))
 
 
 def test_unknown_images_are_refused(tmp_path, data, truth):

@@ -245,13 +245,18 @@ def test_the_same_bytes_again_and_fewer_images_on_demand(folder, tmp_path, monke
         (("--object", OBJECT, "--split", "test"), "has no samples of split 'test'"),
         (("--object", OBJECT, "--dataset", "nowhere"), "'nowhere' is not at hand"),
         (("--object", OBJECT, "-o", "/dev/null/x"), "no writable folder"),
-        (("--object", "barbell", "--dataset", "open-sample"), "has no samples of split 'train'"),
     ],
 )
 def test_a_mistake_is_one_line(folder, tmp_path, monkeypatch, capfd, words, told):
     monkeypatch.chdir(tmp_path)
     outcome = run(monkeypatch, capfd, "occlusion", "--dataset", folder, "-o", "out", *words)
     assert outcome.code in (2, 3) and told in outcome.first and not (tmp_path / "out").exists()
+
+
+def test_a_data_set_of_truth_alone_is_said(tmp_path, monkeypatch, capfd):
+    submissions.make_data(tmp_path / "data", ["tennis"], 1)
+    outcome = run(monkeypatch, capfd, "occlusion", "--dataset", tmp_path / "data", "--object", "tennis", "-o", "out")
+    assert outcome.code == 2 and "has no samples of split 'train'" in outcome.first
 
 
 def test_images_without_estimates_are_no_maps(tmp_path):

@@ -193,10 +193,10 @@ def centre(where):
 
 
 def test_an_annotation_alone_shows_its_meshes_twice(draw, annotations):
-    truth = annotations["barbell"]
+    truth = annotations["bicycle"]
     panels, words, _ = draw(None, truth, split="test")
     assert list(panels) == ["Truth", "From the side"]
-    assert words == (truth.image_id, "barbell · test", "Meshes: the truth, on the open body.")
+    assert words == (truth.image_id, "bicycle · test", "Meshes: the truth, on the open body.")
     for panel in panels.values():
         for colour in (PERSON, OBJECT):
             assert covered(panel, colour).mean() > 0.02

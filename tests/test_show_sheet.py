@@ -113,7 +113,6 @@ def test_the_command_takes_images_from_all_that_people_do(entries, folder, tmp_p
         (("spoon",), "'spoon' is unknown"),
         (("cello",), "no test samples of cello; there are violin"),
         ((THING, "--split", "train"), "has no samples of split 'train'"),
-        ((THING, "--data", "open-sample"), "has no samples"),
         ((THING, "-o", "/dev/null/x.png"), "no writable folder"),
     ],
 )
@@ -121,3 +120,9 @@ def test_a_mistake_is_one_line(folder, tmp_path, monkeypatch, capfd, words, told
     monkeypatch.chdir(tmp_path)
     outcome = run(monkeypatch, capfd, "data", "sheet", "--data", folder, *words)
     assert outcome.code == 2 and told in outcome.first and not any(tmp_path.iterdir())
+
+
+def test_a_data_set_of_truth_alone_has_no_sheet(tmp_path, monkeypatch, capfd):
+    submissions.make_data(tmp_path / "data", ["tennis"], 1)
+    outcome = run(monkeypatch, capfd, "data", "sheet", "tennis", "--data", tmp_path / "data", "-o", tmp_path / "x.png")
+    assert outcome.code == 2 and "has no samples" in outcome.first

@@ -171,8 +171,9 @@ def test_what_it_is_for_is_compared(tmp_path, data, truth):
     assert codes(defects) == ["wrong-dataset", "wrong-body_model"] and codes(defects, "warning") == ["revision"]
 
 
-def test_a_split_that_the_data_lack_is_said(tmp_path, data, truth):
-    assert codes(against(tmp_path, data, truth, split="train")) == ["wrong-split"]
+def test_a_split_that_the_data_lack_is_said(tmp_path, truth):
+    data = submissions.make_data(tmp_path / "data", ["tennis"], 1)
+    assert codes(against(tmp_path / "sub", data, truth, split="train")) == ["wrong-split"]
 
 
 def test_unknown_images_are_named_each_and_missing_ones_counted(tmp_path, data, truth):
