@@ -151,7 +151,8 @@ def test_a_broken_identity_is_one_error_naming_the_file(tmp_path, file, content)
 
 def test_the_sample_says_what_it_is():
     data = find_data("open-sample")
-    assert json.loads((data.path / "dataset.json").read_text()) == {"body_model": "open", "name": "open-sample", "version": 1}
+    identity = json.loads((data.path / "dataset.json").read_text())
+    assert identity == {"body_model": "open", "name": "open-sample", "version": 1}
     truth = load_annotations(data)
     assert len(truth) == 24 and len({a.object for a in truth}) == 8
 

@@ -15,6 +15,7 @@ from wildhoi.convert.conversion_report import ConversionReport, ObjectReport
 from wildhoi.convert.parts import KINDS, Kind, Log, Part
 from wildhoi.convert.pipeline import GROUNDWORK, Conversion, Progress
 from wildhoi.convert.template_report import TemplateReport, write_info
+from wildhoi.dataset.folder import SPLITS
 from wildhoi.engine import map_shards
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import canonical_json, sha256_file, sha256_text
@@ -222,7 +223,7 @@ def _generator() -> str:
 
 
 def _remarks(report: ConversionReport) -> list[str]:
-    """How many attempts it took."""
+    """How many attempts did not hold."""
     refused = sum(report.reasons("redrawn").values())
-    rows = sum(report.rows("annotations", split) for split in ("train", "test"))
-    return [f"{rows:,} scenes took {rows + refused:,} attempts: {refused:,} did not hold and were drawn again"]
+    rows = sum(report.rows("annotations", split) for split in SPLITS)
+    return [f"scenes: {rows:,}, of {rows + refused:,} attempts; {refused:,} did not hold and were drawn again"]
