@@ -194,7 +194,7 @@ def centre(where):
 
 def test_an_annotation_alone_shows_its_meshes_twice(draw, annotations):
     truth = annotations["bicycle"]
-    panels, words, _ = draw(None, truth, split="test")
+    panels, words, _ = draw(None, truth, truth.object, split="test")
     assert list(panels) == ["Truth", "From the side"]
     assert words == (truth.image_id, "bicycle · test", "Meshes: the truth, on the open body.")
     for panel in panels.values():
