@@ -203,7 +203,12 @@ def _header(
             "body_model": manifest.body_model,
             "sha256": submission.sha256,
         },
-        "dataset": {"name": data.name, "revision": data.revision, "split": manifest.split, "track": data.track},
+        "dataset": {
+            "name": data.name,
+            "revision": data.revision_of(manifest.split),
+            "split": manifest.split,
+            "track": data.track,
+        },
         "body": {"model": job.body, "sha256": bodies},
         "templates": hashes,
         "seed": protocol.seed,

@@ -73,7 +73,7 @@ def one_image(tmp_path):
     """A data folder of one image in open parameters, and a submission that has it right."""
     data = submissions.make_data(tmp_path / "data ü", ["tennis"], 1, body_model="open", name="tiny")
     records = [submissions.as_reconstruction(a) for a in load_annotations(data)]
-    manifest = replace(submissions.MANIFEST_ROW, dataset="tiny", revision=data.revision)
+    manifest = replace(submissions.MANIFEST_ROW, dataset="tiny", revision=data.revision_of("test"))
     submissions.make_submission(tmp_path / "a sub", records, manifest)
     return "a sub", "data ü"
 

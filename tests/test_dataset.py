@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import submissions
 from submissions import same
 from wildhoi.dataset import find_data, load_annotations, open_folder, read_annotations, seal_folder, write_annotations
 from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.templates import SHIPPED as TEMPLATES
 
 
 def close(a, b):
@@ -57,6 +59,34 @@ def test_the_revision_names_the_content(tmp_path):
     twin = submissions.make_data(tmp_path / "2", ["tennis"], 2)
     other = submissions.make_data(tmp_path / "3", ["tennis"], 3)
     assert one.revision == twin.revision != other.revision
+
+
+def test_scores_name_the_truth_of_their_split_alone(tmp_path):
+    one, more = (
+        submissions.make_data(tmp_path / "1", ["tennis"], 2),
+        submissions.make_data(tmp_path / "2", ["tennis"], 2),
+    )
+    write_annotations(more.path / "annotations" / "tennis" / "train-00000-of-00001.parquet", load_annotations(more)[:1])
+    shutil.copytree(TEMPLATES / "cello", more.path / "objects" / "cello")
+    more = seal_folder(more.path, name=more.name, body_model=more.body_model)
+    assert one.revision != more.revision and one.revision_of("test") == more.revision_of("test")
+    assert more.revision_of("train") != more.revision_of("test")
+
+
+def test_scores_do_not_name_the_bytes_of_parquet_but_the_truth_in_it(tmp_path):
+    data = submissions.make_data(tmp_path, ["tennis"], 2)
+    before, (path,) = data.revision_of("test"), data.files("annotations", "test")
+    table = pq.read_table(path)
+    for changed, equal in (
+        (table, True),
+        (table.append_column("interaction_", pa.nulls(2, pa.string())), True),
+        (table.slice(0, 1), False),
+        (table.set_column(0, "image_id", pa.array(["x", "y"])), False),
+        (table.set_column(table.schema.get_field_index("object_scale"), "object_scale", pa.array([1, 2], "f4")), False),
+    ):
+        pq.write_table(changed, path, compression="none", row_group_size=1)
+        sealed = seal_folder(tmp_path, name=data.name, body_model=data.body_model)
+        assert sealed.revision != data.revision and (sealed.revision_of("test") == before) == equal
 
 
 def test_the_readme_is_no_part_of_the_revision(tmp_path):
@@ -152,6 +182,7 @@ def test_a_broken_identity_is_one_error_naming_the_file(tmp_path, file, content)
 def test_the_sample_says_what_it_is():
     data = find_data("open-sample")
     identity = json.loads((data.path / "dataset.json").read_text())
+    assert identity.pop("truth").keys() == {"train", "test"}
     assert identity == {"body_model": "open", "name": "open-sample", "version": 1}
     truth = load_annotations(data)
     assert len(truth) == 24 and len({a.object for a in truth}) == 8

@@ -282,7 +282,12 @@ def test_scores_say_which_numbers_they_are(tmp_path, data, truth):
     failed = replace(submission, rows=[Failure(r.image_id, "x") for r in truth])
     scores = evaluate(failed, data, protocol, Options()).scores
     assert scores["protocol"]["id"] == "open@1" and scores["protocol"]["hash"] == protocol.hash
-    assert scores["dataset"] == {"name": "open-sample", "revision": data.revision, "split": "test", "track": None}
+    assert scores["dataset"] == {
+        "name": "open-sample",
+        "revision": data.revision_of("test"),
+        "split": "test",
+        "track": None,
+    }
     assert scores["body"]["model"] == "open" and len(scores["body"]["sha256"]["neutral"]) == 64
     assert set(scores["templates"]) == set(scores["objects"]) and all(
         len(h) == 64 for h in scores["templates"].values()

@@ -637,7 +637,7 @@ def test_a_submission_takes_its_identity_from_the_data(rhobin, converted, tmp_pa
     assert done.warnings[0].startswith("results.pkl: unknown-id")
     checked, defects = check_submission(tmp_path / "out", data)
     assert defects == [] and checked.manifest == Manifest(
-        "mine", "rhobin-icap", revision=data.revision, body_model="smplh"
+        "mine", "rhobin-icap", revision=data.revision_of("test"), body_model="smplh"
     )
 
 

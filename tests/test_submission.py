@@ -163,7 +163,7 @@ def against(folder, data, records, **manifest):
 
 
 def test_the_truth_is_valid(tmp_path, data, truth):
-    assert against(tmp_path, data, truth, revision=data.revision) == []
+    assert against(tmp_path, data, truth, revision=data.revision_of("test")) == []
 
 
 def test_what_it_is_for_is_compared(tmp_path, data, truth):

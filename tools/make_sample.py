@@ -80,7 +80,7 @@ def main() -> None:
     for folder in (data, SAMPLE_SUBMISSIONS):
         shutil.rmtree(folder, ignore_errors=True)
     make_data(data)
-    make_submissions(SAMPLE_SUBMISSIONS, load_annotations(open_folder(data)), open_folder(data).revision)
+    make_submissions(SAMPLE_SUBMISSIONS, load_annotations(open_folder(data)), open_folder(data).revision_of("test"))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def init(
     require_new(folder)
     source = find_data(str(data))
     rows = [Failure(a.image_id, "not reconstructed yet") for a in load_annotations(source, split)]
-    manifest = Manifest(method, source.name, split, source.revision, source.body_model)
+    manifest = Manifest(method, source.name, split, source.revision_of(split), source.body_model)
     write_submission(folder, manifest, rows)
     if as_json:
         return show_json({"written": str(folder), "rows": len(rows)})

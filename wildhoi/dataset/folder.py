@@ -7,18 +7,20 @@ pictures; few data sets have them), `mini/` (a few rows of all), `objects/OBJ/` 
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from types import MappingProxyType
-from typing import get_args
+from typing import Any, get_args
 
+from wildhoi.dataset.truth import truth_digest
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import canonical_json, read_json, sha256_file, sha256_text, write_text
 from wildhoi.layout import CARD, CHECKSUMS, CONVERTING, DOWNLOADING, IDENTITY, RECORD
 from wildhoi.schema import BodyKind
 
 SPLITS = ("train", "test")
+TRUTH = "truth"  # of dataset.json: the digests of the truth's files, by split
 BODY_MODELS: tuple[BodyKind, ...] = get_args(BodyKind)
 SHIPPED = {"open-sample": Path(__file__).parents[1] / "assets" / "sample"}
 
@@ -35,16 +37,36 @@ class DataFolder:
     body_model: BodyKind
     checksums: Mapping[str, str]
     track: str | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def revision(self) -> str:
-        """The name of what scores are made from, as it was sealed; `changed_files` tells whether it still is that.
+        """The name of the folder's content, as it was sealed: truth, templates, lists and `dataset.json`.
 
-        It is derived from the hashes of the truth, the templates, the lists and `dataset.json`: pictures and inputs, of
-        which folders may have more or fewer, change no score.
+        Pictures and inputs, of which folders may have more or fewer, do not name it.
         """
         scored = {name: value for name, value in self.checksums.items() if _is_scored(name)}
         return sha256_text(canonical_json(scored))[:16]
+
+    def revision_of(self, split: str) -> str:
+        """The name of what scores of a split are made from; `changed_files` tells whether it still is that.
+
+        It is derived from the content of the split's truth, the templates of its objects, the lists and what
+        `dataset.json` says: neither the other split nor the bytes of a Parquet file, which the library that wrote them
+        chooses, tell two folders of the same truth apart.
+        """
+        files = {
+            name: value for name, value in self.checksums.items() if fnmatch(name, f"annotations/*/{split}-*.parquet")
+        }
+        things = {name.split("/")[1] for name in files}
+        beside = {
+            name: value
+            for name, value in self.checksums.items()
+            if fnmatch(name, "lists/*") or (name.startswith("objects/") and name.split("/")[1] in things)
+        }
+        facts = {key: value for key, value in self.identity.items() if key != TRUTH}
+        truth = self.identity.get(TRUTH, {}).get(split, files)
+        return sha256_text(canonical_json([facts, truth, beside]))[:16]
 
     @property
     def objects(self) -> Path:
@@ -183,57 +205,6 @@ def find_local(name: str | Path, revision: str | None = None) -> DataFolder | No
         return None
 
 
-def table_patterns(kind: str, split: str, objects: Sequence[str] | None) -> list[str]:
-    """The patterns of the tables of a split, of all objects or those named.
-
-    Raises:
-        InputError: an empty list of objects.
-    """
-    if objects is not None and not objects:
-        raise InputError("objects: an empty list; leave it out for all of them")
-    return [f"{kind}/{name}/{split}-*.parquet" for name in (sorted(set(objects)) if objects else ("*",))]
-
-
-def find_tables(
-    data: DataFolder | str | Path, kind: str, split: str, objects: Sequence[str] | None, revision: str | None
-) -> tuple[str, list[Path]]:
-    """The Parquet files of a split, of a folder at hand or fetched from the Hub, and what they are of.
-
-    Raises:
-        InputError: the split or an object has none there.
-        MissingAssetError, RunError: as `find_local` and `hub.resolve` do.
-    """
-    folder = data if isinstance(data, DataFolder) else find_local(data, revision)
-    if folder is not None:
-        return str(folder.path), folder.files(kind, split, objects)
-    return fetch_files(str(data), table_patterns(kind, split, objects), revision)
-
-
-def require_matches(source: str, names: Sequence[str], patterns: Sequence[str]) -> None:
-    """Refuse patterns that no file of the Hub has.
-
-    Raises:
-        InputError: names them.
-    """
-    vain = [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in names)]
-    if vain:
-        raise InputError(f"{source}: has none of {', '.join(vain)}")
-
-
-def fetch_files(name: str, patterns: Sequence[str], revision: str | None) -> tuple[str, list[Path]]:
-    """Files of a data set of the Hub, by patterns of their paths, and what they are of; fetched once.
-
-    Raises:
-        InputError: there are none.
-        MissingAssetError, RunError: as `hub.resolve` does.
-    """
-    from wildhoi import hub
-
-    source, folder, names = hub.fetch(name, patterns, revision)
-    require_matches(source, names, patterns)
-    return source, [folder / file for file in names]
-
-
 def open_folder(path: Path) -> DataFolder:
     """Read what a data folder says of itself.
 
@@ -248,10 +219,13 @@ def open_folder(path: Path) -> DataFolder:
     track = identity.get("track")
     if track is not None and not isinstance(track, str):
         raise InputError(f"{path / IDENTITY}: track is {track!r}, want a name or nothing")
+    if not isinstance(identity.get(TRUTH, {}), dict):
+        raise InputError(f"{path / IDENTITY}: {TRUTH} is {identity[TRUTH]!r}, want hashes by split")
     checksums = read_json(path / CHECKSUMS)
     if not isinstance(checksums, dict) or not all(isinstance(value, str) for value in checksums.values()):
         raise InputError(f"{path / CHECKSUMS}: want an object of file names and their hashes")
-    return DataFolder(path, identity["name"], identity["body_model"], MappingProxyType(checksums), track)
+    facts = MappingProxyType(identity)
+    return DataFolder(path, identity["name"], identity["body_model"], MappingProxyType(checksums), track, facts)
 
 
 def seal_folder(path: Path, *, name: str, body_model: str, **more: str | int | None) -> DataFolder:
@@ -266,12 +240,22 @@ def seal_folder(path: Path, *, name: str, body_model: str, **more: str | int | N
         more: further facts that name it, such as its `track` or `version`; None for none.
     """
     facts = {key: value for key, value in more.items() if value not in (None, "")}
-    content = {"name": name, "body_model": body_model, **facts}
+    content = {"name": name, "body_model": body_model, **facts, TRUTH: _truth(path)}
     identity = canonical_json(content) + "\n"
     hashes = {name: sha256_file(path / name) for name in list_files(path) if name not in (IDENTITY, CHECKSUMS, CARD)}
     write_text(path / CHECKSUMS, canonical_json({**hashes, IDENTITY: sha256_text(identity)}) + "\n")
     write_text(path / IDENTITY, identity)
     return open_folder(path)
+
+
+def _truth(path: Path) -> dict[str, dict[str, str]]:
+    """The digests of the truth's files, by split and path."""
+    found = {split: sorted(path.glob(f"annotations/*/{split}-*.parquet")) for split in SPLITS}
+    return {
+        split: {file.relative_to(path).as_posix(): truth_digest(file) for file in files}
+        for split, files in found.items()
+        if files
+    }
 
 
 def list_files(path: Path) -> list[str]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from wildhoi import columns
 from wildhoi.dataset.annotations import ROTATION_TOLERANCE
-from wildhoi.dataset.folder import DataFolder, find_tables
+from wildhoi.dataset.folder import DataFolder
+from wildhoi.dataset.tables import find_tables
 from wildhoi.errors import InputError
 from wildhoi.geometry import nearest_rotation, orthonormality_error
 from wildhoi.objects import find_category

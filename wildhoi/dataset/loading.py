@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Shaped
 
-from wildhoi.dataset.folder import SPLITS, DataFolder, fetch_files, find_local, require_matches, table_patterns
+from wildhoi.dataset.folder import SPLITS, DataFolder, find_local
 from wildhoi.dataset.samples import FLOATS, INTEGERS, TEXTS
 from wildhoi.dataset.stored import check_schema, read_sample
+from wildhoi.dataset.tables import fetch_files, require_matches, table_patterns
 from wildhoi.errors import InputError, RunError
 from wildhoi.schema import Sample
 

@@ -78,7 +78,8 @@ def convert_results(
     chosen = _find_origin(origin)
     files = [file for source in sources for file in _result_files(source, chosen, manifest.split)]
     if data is not None:
-        manifest = replace(manifest, dataset=data.name, revision=data.revision, body_model=data.body_model)
+        revision = data.revision_of(manifest.split)
+        manifest = replace(manifest, dataset=data.name, revision=revision, body_model=data.body_model)
     read = _reader(origin, chosen, data, manifest.split)
     rows: list[Reconstruction | Failure] = []
     said: list[str] = []

@@ -86,9 +86,10 @@ def check_against(
     ):
         if found != wanted:
             defects.append(Defect(f"wrong-{field}", found, wanted, f"the data at {data.path} are {wanted}"))
-    if manifest.revision not in ("any", data.revision):
+    revision = data.revision_of(manifest.split)
+    if manifest.revision not in ("any", revision):
         hint = "the score names the revision it was made with"
-        defects.append(Defect("revision", manifest.revision, data.revision, hint, severity="warning"))
+        defects.append(Defect("revision", manifest.revision, revision, hint, severity="warning"))
     return defects + _check_images(ids, {a.image_id for a in annotations}, manifest.split)
 
 
