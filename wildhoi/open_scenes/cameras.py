@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import ConvexHull
 
+from wildhoi.convert.frames import CROP_FACTOR
 from wildhoi.geometry import axis_rotation, project, rotvec_to_matrix
 from wildhoi.open_scenes.scene import as_stored
 from wildhoi.open_scenes.version import FOLDER
 from wildhoi.schema import Camera
 
 FAR_FOCAL = 5000 / 256
-CROP_FACTOR = 1.2
 X, Y, Z = np.eye(3)
 LOOKING_DOWN_Z = np.diag([1.0, -1.0, -1.0])
 """World axes (y up) seen by a camera (y down) in front of somebody who faces z."""
@@ -146,7 +146,7 @@ def _frame(size: int, rng: np.random.Generator, settings: CameraSettings) -> tup
 def _corner(size: int, frame: tuple[int, int], rng: np.random.Generator, settings: CameraSettings) -> tuple[int, int]:
     """Where the window is in the frame: anywhere within, or over one of its edges."""
     corner = [int(rng.integers(side - size + 1)) for side in frame]
-    depth, axis, end = rng.uniform(0.05, settings.window["truncated_depth"]), int(rng.integers(2)), int(rng.integers(2))
+    depth, axis, end = rng.uniform(*settings.window["truncated_depth"]), int(rng.integers(2)), int(rng.integers(2))
     if rng.uniform() < settings.window["truncated"]:
         corner[axis] = round(-depth * size) if end == 0 else round(frame[axis] - (1 - depth) * size)
     return corner[0], corner[1]

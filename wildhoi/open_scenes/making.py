@@ -22,10 +22,6 @@ from wildhoi.rendering import Raster, occlusion, rasterize
 from wildhoi.schema import Human, ObjectPose
 from wildhoi.templates import Template
 
-CAMERAS = 20
-"""Drawn for a scene at most; the last one stays."""
-SAME_PERSON = 8
-"""Attempts with one person."""
 BATCH = 16
 """Scenes solved at once; the same numbers come out whatever else is in the batch only if the batch is the same."""
 
@@ -40,7 +36,9 @@ class Role:
 
     def person(self, attempt: int, settings: PosingSettings) -> Person:
         """Who acts; somebody else after every so many refused attempts, since not everybody can hold everything."""
-        return draw_person(generator(self.seed, self.scene_id, "person", attempt // SAME_PERSON), settings)
+        return draw_person(
+            generator(self.seed, self.scene_id, "person", attempt // int(settings.checks["same_person"])), settings
+        )
 
 
 @dataclass
@@ -124,8 +122,8 @@ def _filmed(role: Role, posed: Posed, template: Template, body: BodyModel) -> Sc
     stored = _stored(mirrored(posed) if rng.uniform() < role.interaction.mirrored else posed)
     skin, joints = pose_surface(stored.human, body)
     thing = template.posed(stored.object_pose, articulate=True)
-    least = load_camera_settings().window["visible"]
-    for _ in range(CAMERAS):
+    window = load_camera_settings().window
+    for _ in range(window["attempts"]):
         seen = draw_camera(skin, thing, joints[: len(BODY_JOINTS)], stored.upright, rng)
         scene = Scene(
             role.scene_id,
@@ -138,7 +136,7 @@ def _filmed(role: Role, posed: Posed, template: Template, body: BodyModel) -> Sc
             visible=0.0,
         )
         visible = visible_share(scene, skin, thing, body, template)
-        if visible >= least:
+        if visible >= window["visible"]:
             break
     return replace(scene, visible=visible)
 

@@ -28,6 +28,7 @@ from wildhoi.open_scenes.version import FOLDER, load_version
 from wildhoi.templates import SHIPPED, load_template
 
 NAME = "open"
+DEVICES = ("cpu", "cuda")
 SMALLEST, LARGEST = 64, 2048
 """Sides of pictures, pixels: below nothing is told, above a picture takes gigabytes to draw."""
 CHUNK = 48
@@ -80,6 +81,8 @@ def plan_open(request: Request, out: Path) -> Conversion:
         InputError: an object, an interaction, a count or a size that is none.
         MissingAssetError: an object has no shipped template.
     """
+    _require_counts(request)
+    _require_device(request.device)
     categories = _choose(request)
     work = out.resolve() / CONVERTING / GROUNDWORK
     chunks: dict[str, Chunk] = {}
@@ -104,35 +107,35 @@ def plan_open(request: Request, out: Path) -> Conversion:
     return Conversion(
         request.name,
         "open",
-        None if published else f"seed-{request.seed}",
+        None if published else "-".join([f"seed-{request.seed}", *request.kinds]),
         {"seed": request.seed, "size": request.size, "interactions": [*request.kinds], "generator": _generator()},
         parts,
         prepare,
-        _remarks,
+        lambda report: [_attempts(report), f"made with seed {request.seed}, pictures of {request.size} pixels"],
         version=version.version,
         groundwork=groundwork,
     )
 
 
 def _choose(request: Request) -> list[Category]:
-    """The categories asked for, each with interactions and a template."""
-    able = [category.name for category in load_categories().values() if category.interactions]
-    categories = [find_category(name) for name in request.objects]
+    """The categories asked for, each once, with interactions and a template."""
+    able = ", ".join(category.name for category in load_categories().values() if category.interactions)
+    categories = [find_category(name) for name in dict.fromkeys(request.objects)]
     for category in categories:
         if not (SHIPPED / category.name).is_dir():
-            raise MissingAssetError(f"{category.name}: no template ships; the open set can have {', '.join(able)}")
+            raise MissingAssetError(f"{category.name}: no template ships; the open set can have {able}")
         if not category.interactions:
-            raise InputError(
-                f"{category.name}: no interaction is known, so no scene can be made; choose of {', '.join(able)}"
-            )
+            raise InputError(f"{category.name}: no interaction is known, so no scene can be made; choose of {able}")
         unknown = [kind for kind in request.kinds if kind not in category.interactions]
         if unknown:
             raise InputError(
                 f"interaction {unknown[0]!r} of {category.name} is unknown, want {', '.join(category.interactions)}"
             )
-    if not categories or request.train + request.test < 1:
-        raise InputError("no image is asked for; want at least one object, and --train or --test above 0")
-    _require_device(request.device)
+    return categories
+
+
+def _require_counts(request: Request) -> None:
+    """Refuse numbers that are none, and a request for nothing."""
     most = sys.maxsize
     limits = {"train": (0, most), "test": (0, most), "layouts": (0, most), "size": (SMALLEST, LARGEST)}
     for name, (least, largest) in limits.items():
@@ -140,15 +143,18 @@ def _choose(request: Request) -> list[Category]:
         if not least <= value <= largest:
             wanted = f"at least {least}" if largest == most else f"{least} to {largest}"
             raise InputError(f"--{name}: got {value}, want {wanted}")
-    return categories
+    if not request.objects or request.train + request.test < 1:
+        raise InputError("no image is asked for; want at least one object, and --train or --test above 0")
 
 
 def _require_device(name: str) -> None:
-    """Refuse a device that this machine has not."""
+    """Refuse a device that this machine has not, or that computes in other precision."""
     try:
-        torch.zeros(1, device=torch.device(name))
+        there = torch.device(name).type in DEVICES and bool(torch.zeros(1, dtype=torch.float64, device=name) == 0)
     except (RuntimeError, AssertionError):  # torch raises either, by how it was built
-        raise InputError(f"--device: got {name!r}, which this machine's PyTorch has not; use cpu") from None
+        there = False
+    if not there:
+        raise InputError(f"--device: got {name!r}, which this machine's PyTorch has not; use cpu")
 
 
 def _template_only(request: Request) -> list[str]:
@@ -167,11 +173,11 @@ def _pieces(name: str, split: str, count: int, request: Request, work: Path) -> 
         shipped = min(count, load_version().test)
     if shipped:
         yield stored, tuple(names[:shipped])
-    for number, chunk in enumerate(batched_names(names[shipped:])):
+    for number, chunk in enumerate(_chunks_of(names[shipped:])):
         yield work / f"{name}-{split}-{number:05}.parquet", chunk
 
 
-def batched_names(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _chunks_of(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Names in chunks."""
     return (tuple(names[start : start + CHUNK]) for start in range(0, len(names), CHUNK))
 
@@ -185,7 +191,7 @@ def _parts(name: str, split: str, path: Path, names: tuple[str, ...], request: R
     """The tables of a file of scenes; further views are for training."""
     kinds = [kind for kind in KINDS if kind != "layouts" or (split == "train" and request.layouts)]
     found = []
-    for number, some in enumerate(batched_names(names)):
+    for number, some in enumerate(_chunks_of(names)):
         source = Source(path, some, request.seed, request.size, request.layouts, request.device)
         key = f"{path.stem}-{number:03}.parquet"
         found += [Part(kind, name, split, key, READERS[kind], source) for kind in kinds]
@@ -217,13 +223,14 @@ def _copy_template(name: str, out: Path) -> ObjectReport:
 
 @cache
 def _generator() -> str:
-    """A hash of everything that the scenes and pictures are made with beside the code."""
-    files = [*sorted(FOLDER.glob("*.toml")), TABLE, open_body.PATH]
-    return sha256_text(canonical_json({path.name: sha256_file(path) for path in files}))
+    """A hash of everything that scenes and pictures are made with beside the code."""
+    files = {path.relative_to(root).as_posix(): path for root in (FOLDER, SHIPPED) for path in root.rglob("*.*")}
+    files |= {path.name: path for path in (TABLE, open_body.PATH)}
+    return sha256_text(canonical_json({name: sha256_file(path) for name, path in sorted(files.items())}))
 
 
-def _remarks(report: ConversionReport) -> list[str]:
+def _attempts(report: ConversionReport) -> str:
     """How many attempts did not hold."""
     refused = sum(report.reasons("redrawn").values())
     rows = sum(report.rows("annotations", split) for split in SPLITS)
-    return [f"scenes: {rows:,}, of {rows + refused:,} attempts; {refused:,} did not hold and were drawn again"]
+    return f"scenes: {rows:,}, of {rows + refused:,} attempts; {refused:,} did not hold and were drawn again"

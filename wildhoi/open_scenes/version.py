@@ -19,6 +19,7 @@ class Version:
     train: int
     test: int
     layouts: int
+    frozen: dict[str, str]
 
 
 @cache
