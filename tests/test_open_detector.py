@@ -13,13 +13,14 @@ from wildhoi.geometry import geodesic_angle, project, rotvec_to_matrix
 from wildhoi.mirror import FACE, FEET, LEFT_HAND, OPENPOSE_EXCHANGE, RIGHT_HAND, WHOLEBODY_EXCHANGE
 from wildhoi.open_scenes.detector import tuning
 from wildhoi.open_scenes.detector.correspondences import CorrespondenceMap, disturb_map, render_map
-from wildhoi.open_scenes.detector.detect import View, detect
+from wildhoi.open_scenes.detector.detect import detect
 from wildhoi.open_scenes.detector.estimate import disturb_camera, disturb_human, tensors
 from wildhoi.open_scenes.detector.fields import smooth_field
 from wildhoi.open_scenes.detector.keypoints import in_camera, look
 from wildhoi.open_scenes.detector.masks import boxed_in_frame, ragged, signed_distance
 from wildhoi.open_scenes.detector.pose import solve_pose
 from wildhoi.open_scenes.detector.settings import load_settings
+from wildhoi.open_scenes.detector.view import View
 from wildhoi.open_scenes.detector.wholebody import keypoint_index, openpose_from_wholebody, wholebody_points
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.open_scenes.scene import Scene

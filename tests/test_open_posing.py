@@ -593,7 +593,7 @@ def test_loose_touches_only_hover():
                 skin = points.of(solved.problem.kinematics.pose(solved.state)).values[row]
                 places = solved.problem.places[row][loose] @ solved.state.object_rotation[row].T
                 hover += torch.linalg.vector_norm(skin - places - solved.state.object_translation[row], dim=-1).tolist()
-    assert np.median(hover) < 0.15
+    assert np.median(hover) < 0.1  # twice what is wished for
 
 
 def test_elbows_bend_in_their_planes():

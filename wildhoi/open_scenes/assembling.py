@@ -17,8 +17,9 @@ from wildhoi.convert.parts import Log
 from wildhoi.geometry import project
 from wildhoi.occlusion_maps import occlusion_maps
 from wildhoi.open_scenes.cameras import draw_view, outermost
-from wildhoi.open_scenes.detector.detect import View, detect
+from wildhoi.open_scenes.detector.detect import detect
 from wildhoi.open_scenes.detector.settings import DetectorSettings, load_settings
+from wildhoi.open_scenes.detector.view import View
 from wildhoi.open_scenes.drawing.looks import draw_look
 from wildhoi.open_scenes.drawing.render import Drawing, draw
 from wildhoi.open_scenes.drawing.settings import load_look_settings

@@ -14,7 +14,7 @@ from wildhoi.open_scenes.detector.masks import boxed_in_frame, ragged
 from wildhoi.open_scenes.detector.pose import in_smpl_frame, solve_pose
 from wildhoi.open_scenes.detector.settings import DetectorSettings
 from wildhoi.open_scenes.detector.tuning import tune
-from wildhoi.open_scenes.detector.view import View as View
+from wildhoi.open_scenes.detector.view import View
 from wildhoi.open_scenes.detector.wholebody import openpose_from_wholebody, wholebody_points
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.schema import N_BODY_JOINTS, Camera, Human, ObjectPose, Sample
