@@ -1,6 +1,6 @@
 """Scenes made: who does what is drawn, solved, checked and drawn again until it holds, and looked at by one camera."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,18 +36,16 @@ class Role:
 
     def person(self, attempt: int, settings: PosingSettings) -> Person:
         """Who acts; somebody else after every so many refused attempts, since not everybody can hold everything."""
-        return draw_person(
-            generator(self.seed, self.scene_id, "person", attempt // int(settings.checks["same_person"])), settings
-        )
+        turn = attempt // int(settings.checks["same_person"])
+        return draw_person(generator(self.seed, self.scene_id, "person", turn), settings)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Made:
     """Scenes, and what was drawn again on the way: (scene, reason) for every refused attempt."""
 
     scenes: list[Scene]
     redrawn: list[tuple[str, str]]
-    failed: list[str]
 
 
 def draw_role(scene_id: str, seed: int, template: Template, kinds: Sequence[str]) -> Role:
@@ -69,51 +67,40 @@ def make_scenes(roles: Sequence[Role], template: Template, body: BodyModel) -> M
         body: the body model.
 
     Returns:
-        the scenes that hold in the order of their roles, every refusal, and the scenes that never held.
+        the scenes that hold, in the order of their roles, and every refusal; a scene that never held is missing.
     """
-    settings = load_posing_settings()
-    made = Made([], [], [])
+    attempts = int(load_posing_settings().checks["attempts"])
     found: dict[str, Scene] = {}
+    redrawn: list[tuple[str, str]] = []
     for kind in dict.fromkeys(role.interaction.name for role in roles):
         waiting = [role for role in roles if role.interaction.name == kind]
-        for attempt in range(int(settings.checks["attempts"])):
+        for attempt in range(attempts):
             refused = []
-            for start in range(0, len(waiting), BATCH):
-                refused += _attempt(waiting[start : start + BATCH], attempt, template, body, found, made)
+            for role, posed, reason in _attempts(waiting, attempt, template, body):
+                if reason is None:
+                    found[role.scene_id] = _filmed(role, posed, template, body)
+                else:
+                    redrawn.append((role.scene_id, reason))
+                    refused.append(role)
             waiting = refused
-            if not waiting:
-                break
-        made.failed += [role.scene_id for role in waiting]
-    made.scenes = [found[role.scene_id] for role in roles if role.scene_id in found]
-    return made
+    return Made([found[role.scene_id] for role in roles if role.scene_id in found], redrawn)
 
 
-def _attempt(
-    roles: Sequence[Role],
-    attempt: int,
-    template: Template,
-    body: BodyModel,
-    found: dict[str, Scene],
-    made: Made,
-) -> list[Role]:
-    """Solve a batch once; what holds is found, the rest is given back."""
-    settings, interaction = load_posing_settings(), roles[0].interaction
-    wishes = [
-        draw_wish(interaction, template, generator(role.seed, role.scene_id, "wish", attempt), settings)
-        for role in roles
-    ]
-    people = [role.person(attempt, settings) for role in roles]
-    solved = solve_wishes(interaction, template, body, people, wishes, settings)
-    posed = into_smpl_frame(solved, wishes)
-    refused = []
-    for role, scene, verdict in zip(roles, posed, check(solved, posed, template, settings), strict=True):
-        reason = verdict.reason(settings)
-        if reason is None:
-            found[role.scene_id] = _filmed(role, scene, template, body)
-        else:
-            made.redrawn.append((role.scene_id, reason))
-            refused.append(role)
-    return refused
+def _attempts(
+    roles: Sequence[Role], attempt: int, template: Template, body: BodyModel
+) -> Iterator[tuple[Role, Posed, str | None]]:
+    """Solve scenes of one interaction once, batch by batch: each with the reason for which it does not hold."""
+    settings = load_posing_settings()
+    for start in range(0, len(roles), BATCH):
+        batch = roles[start : start + BATCH]
+        streams = [generator(role.seed, role.scene_id, "wish", attempt) for role in batch]
+        wishes = [draw_wish(batch[0].interaction, template, stream, settings) for stream in streams]
+        people = [role.person(attempt, settings) for role in batch]
+        solved = solve_wishes(batch[0].interaction, template, body, people, wishes, settings)
+        posed = into_smpl_frame(solved, wishes)
+        verdicts = check(solved, posed, template, settings)
+        reasons = [verdict.reason(settings) for verdict in verdicts]
+        yield from zip(batch, posed, reasons, strict=True)
 
 
 def _filmed(role: Role, posed: Posed, template: Template, body: BodyModel) -> Scene:
