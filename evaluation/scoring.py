@@ -104,18 +104,14 @@ def _values(pair: Pair) -> Row:
 
 def _make_pairs(items: Sequence[Item], job: Job, gender: str) -> list[tuple[Pair, str]]:
     """Pose both sides of every item with one batch through the body, align them, and compare clouds on a GPU."""
-    from wildhoi.body import load_body
+    from wildhoi.body import load_body, pose_people
 
     if not items:
         return []
     flat = job.flat_hands if job.body == "open" else None
     body = load_body(job.body, gender=gender, device=job.device, flat_hand_mean=flat, folder=job.body_folder)
     humans = [side.human for item in items for side in _sides(item)]
-    arrays = [
-        np.stack([getattr(h, name) for h in humans])
-        for name in ("betas", "body_pose", "left_hand_pose", "right_hand_pose")
-    ]
-    vertices = _surfaces(body, arrays)
+    vertices = pose_people(humans, body).vertices
     faces = np.asarray(body.faces, np.int64)
     pairs = []
     for index, item in enumerate(items):
@@ -136,15 +132,6 @@ def _make_pairs(items: Sequence[Item], job: Job, gender: str) -> list[tuple[Pair
 def _sides(item: Item) -> tuple[Reconstruction, Annotation]:
     assert isinstance(item.record, Reconstruction)
     return item.record, item.annotation
-
-
-def _surfaces(body: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Posed vertices (b, v, 3) in float64; the only place where scoring touches torch."""
-    import torch
-
-    with torch.no_grad():
-        tensors = [torch.as_tensor(array, dtype=torch.float64, device=body.device) for array in arrays]
-        return np.asarray(body.surface(*tensors).vertices.cpu().numpy())
 
 
 def compare_on_device(pairs: Sequence[Pair], device: str) -> None:

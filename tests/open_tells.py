@@ -8,13 +8,13 @@ import numpy as np
 from scipy.stats import binomtest
 
 from submissions import unchecked
-from wildhoi.body import load_body
+from wildhoi.body import load_body, pose_person
 from wildhoi.open_scenes.assembling import draw_scene, one_thread
 from wildhoi.open_scenes.cameras import CROP_FACTOR, draw_camera
 from wildhoi.open_scenes.drawing.looks import draw_look
 from wildhoi.open_scenes.drawing.render import draw_background
 from wildhoi.open_scenes.drawing.settings import load_look_settings
-from wildhoi.open_scenes.making import Role, draw_role, make_scenes, pose_surface
+from wildhoi.open_scenes.making import Role, draw_role, make_scenes
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.templates import SHIPPED, load_template
 
@@ -63,7 +63,7 @@ def draw_pictures(name, count, seed, side, views):
     with one_thread(), unchecked():
         roles = [Role(f"{name}-tell-{i}", seed, interactions[i % len(kinds)]) for i in range(count)]
         for number, scene in enumerate(make_scenes(roles, template, body).scenes):
-            skin, joints = pose_surface(scene.human, body)
+            skin, joints = pose_person(scene.human, body)
             thing = template.posed(scene.object_pose, articulate=True)
             for view in range(views):
                 shown = scene

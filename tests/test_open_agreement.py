@@ -9,7 +9,7 @@ from rendering_scenes import embree
 from scipy.stats import ks_2samp
 
 from submissions import unchecked
-from wildhoi.body import load_body
+from wildhoi.body import load_body, pose_person
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.dataset import load_annotations, load_samples
 from wildhoi.dataset.layouts import load_layouts
@@ -17,7 +17,7 @@ from wildhoi.open_scenes import assembling
 from wildhoi.open_scenes.assembling import make_sample, make_views
 from wildhoi.open_scenes.cameras import FAR_FOCAL, draw_camera, load_camera_settings
 from wildhoi.open_scenes.detector.settings import load_settings
-from wildhoi.open_scenes.making import draw_role, make_scenes, pose_surface
+from wildhoi.open_scenes.making import draw_role, make_scenes
 from wildhoi.open_scenes.plan import Request, plan_open
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.open_scenes.scene_files import read_scenes, write_scenes
@@ -42,7 +42,7 @@ def see(points, camera):
 
 def surfaces(row):
     """Vertices and joints of the true person and vertices of the true object, SMPL frame."""
-    human, joints = pose_surface(row.human, load_body("open"))
+    human, joints = pose_person(row.human, load_body("open"))
     return human, joints, load_template(SHIPPED / row.object).posed(row.object_pose, articulate=True)
 
 

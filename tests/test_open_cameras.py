@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from wildhoi.body.loading import load_body
+from wildhoi.body import load_body, pose_person
 from wildhoi.errors import InputError
 from wildhoi.geometry import camera_position, orthonormality_error, project
 from wildhoi.open_scenes.cameras import FAR_FOCAL, draw_camera, draw_view, load_camera_settings, outermost
-from wildhoi.open_scenes.making import draw_role, make_scenes, pose_surface, visible_share
+from wildhoi.open_scenes.making import draw_role, make_scenes, visible_share
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.open_scenes.scene import as_stored
 from wildhoi.open_scenes.scene_files import read_scenes, write_scenes
@@ -43,7 +43,7 @@ def points(ball):
     """A person with a ball: vertices, joints and the way up."""
     template, made = ball
     scene = made.scenes[0]
-    skin, joints = pose_surface(scene.human, BODY)
+    skin, joints = pose_person(scene.human, BODY)
     return skin, template.posed(scene.object_pose), joints[:22], scene.upright
 
 
@@ -266,7 +266,7 @@ def test_scenes_are_in_the_order_of_their_roles_and_enough_is_seen(ball, bicycle
     assert [scene.scene_id for scene in bicycle[1].scenes] == ["bicycle-0"]
     for template, made in (ball, bicycle):
         for scene in made.scenes:
-            skin, _ = pose_surface(scene.human, BODY)
+            skin, _ = pose_person(scene.human, BODY)
             thing = template.posed(scene.object_pose, articulate=True)
             assert scene.visible == visible_share(scene, skin, thing, BODY, template)
             assert SETTINGS.window["visible"] <= scene.visible <= 1
@@ -300,7 +300,7 @@ def test_a_resized_scene_shows_the_same_in_other_pixels(ball, bicycle, side):
             larger = scene.resized(side)
             factor = side / scene.window[2]
             assert larger.window[2] == side
-            skin, _ = pose_surface(scene.human, BODY)
+            skin, _ = pose_person(scene.human, BODY)
             points = np.concatenate([skin, template.posed(scene.object_pose, articulate=True)])
             for one, other in ((scene.camera, larger.camera), (scene.annotated, larger.annotated)):
                 # a pixel is the point at its middle, so the window begins half a pixel before its corner

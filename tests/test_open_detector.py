@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from wildhoi.body.loading import load_body
+from wildhoi.body import body_parameters, load_body
 from wildhoi.errors import InputError
 from wildhoi.geometry import geodesic_angle, project, rotvec_to_matrix
 from wildhoi.mirror import FACE, FEET, LEFT_HAND, OPENPOSE_EXCHANGE, RIGHT_HAND, WHOLEBODY_EXCHANGE
 from wildhoi.open_scenes.detector import tuning
 from wildhoi.open_scenes.detector.correspondences import CorrespondenceMap, disturb_map, render_map
 from wildhoi.open_scenes.detector.detect import detect
-from wildhoi.open_scenes.detector.estimate import disturb_camera, disturb_human, tensors
+from wildhoi.open_scenes.detector.estimate import disturb_camera, disturb_human
 from wildhoi.open_scenes.detector.fields import smooth_field
 from wildhoi.open_scenes.detector.keypoints import in_camera, look
 from wildhoi.open_scenes.detector.masks import boxed_in_frame, ragged, signed_distance
@@ -70,7 +70,7 @@ def make_scene(name, seed, *, posture=None, spread=0.12, shift=(0.0, 0.0, 0.0), 
     """
     rng, body, template = generator(seed, name), load_body("open"), load_template(SHIPPED / name)
     human = make_human(posture or list(POSTURES)[seed % 3], rng)
-    surface = body.surface(*tensors(human, body))
+    surface = body.surface(*body_parameters([human], body))
     vertices, joints = surface.vertices[0].numpy(), surface.joints[0].numpy()
     camera, body_box = make_camera(joints, rng)
     angle = rng.uniform(-0.5, 0.5) if template.category.joint else None
@@ -204,7 +204,7 @@ def test_a_photograph_of_another_lens_keeps_the_annotated_estimates():
 def rest_points():
     body = load_body("open")
     human = Human(np.zeros(10), np.zeros((21, 3)), np.zeros((15, 3)), np.zeros((15, 3)))
-    surface = body.surface(*tensors(human, body))
+    surface = body.surface(*body_parameters([human], body))
     return wholebody_points(body, surface.vertices[0].numpy(), surface.joints[0].numpy(), SETTINGS.face)
 
 
@@ -502,9 +502,9 @@ def test_tuning_meets_exact_keypoints():
     human = disturb_human(scene.human, body, rng, SETTINGS.body)
     camera = disturb_camera(scene.camera, rng, SETTINGS.body)
     found = np.column_stack([points, np.ones(133)])
-    before = see(body.joints(*tensors(human, body))[0, :22].numpy(), camera)
+    before = see(body.joints(*body_parameters([human], body))[0, :22].numpy(), camera)
     tuned, tuned_camera = tuning.tune(human, camera, found, 1.0, body, SETTINGS.face, SETTINGS.tuning)
-    after = see(body.joints(*tensors(tuned, body))[0, :22].numpy(), tuned_camera)
+    after = see(body.joints(*body_parameters([tuned], body))[0, :22].numpy(), tuned_camera)
     limbs, truth = [4, 5, 7, 8, 18, 19, 20, 21], see(joints[:22], scene.camera)
     assert np.linalg.norm((after - truth)[limbs], axis=1).max() < 2.5
     assert (
@@ -553,7 +553,7 @@ def test_errors_are_as_large_as_in_the_wild():
         sample, scene = run(view, template), view.scene
         error = sample.body_keypoints - see(view.joints[:22], scene.camera)
         reprojection += (np.linalg.norm(error, axis=1) / view.unit).tolist()
-        joints = load_body("open").joints(*tensors(sample.human, load_body("open")))[0].numpy()
+        joints = load_body("open").joints(*body_parameters([sample.human], load_body("open")))[0].numpy()
         wrists += np.linalg.norm((joints - view.joints)[20:22], axis=1).tolist()
         relative = scene.object_pose.rotation.T @ sample.object_pose.rotation
         nearest = template.symmetry().nearest(relative)

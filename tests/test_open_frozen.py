@@ -6,11 +6,11 @@ import igl
 import numpy as np
 import pytest
 
-from wildhoi.body import load_body
+from wildhoi.body import load_body, pose_person
 from wildhoi.files import canonical_json, sha256_file, sha256_text
 from wildhoi.objects import TABLE, find_category
 from wildhoi.open_scenes.cameras import load_camera_settings
-from wildhoi.open_scenes.making import pose_surface, visible_share
+from wildhoi.open_scenes.making import visible_share
 from wildhoi.open_scenes.plan import stored_scenes
 from wildhoi.open_scenes.posing.checks import depth_inside
 from wildhoi.open_scenes.posing.settings import load_posing_settings, swap_sides
@@ -40,7 +40,7 @@ def test_the_scenes_that_ship_hold(name):
     body, template, limits = load_body("open"), load_template(SHIPPED / name), load_posing_settings().checks
     patches = find_patches(body)
     for scene in read_scenes(stored_scenes(name)).scenes[::EVERY]:
-        skin, _ = pose_surface(scene.human, body)
+        skin, _ = pose_person(scene.human, body)
         thing = template.posed(scene.object_pose, articulate=True)
         deepest = max(depth_inside(thing, skin, body.faces), depth_inside(skin, thing, template.faces))
         assert deepest < limits["inside"] + STORED

@@ -111,9 +111,9 @@ def test_a_thing_moves_no_other_part_of_the_look():
 
 
 def test_looks_draw_nothing_from_global_random_numbers():
-    state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002 - the global state is the subject
     draw([look("global")], *place(BALL, [1], 64))
-    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002 - likewise
     assert torch.equal(torch.get_rng_state(), torch_state)
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
+from wildhoi.body import load_body, pose_person
 from wildhoi.body.layout import BODY_JOINTS, SIDES
-from wildhoi.body.loading import load_body
 from wildhoi.interactions import Place, Touch, read_interaction
 from wildhoi.mirror import AXIAL, BODY_EXCHANGE, REFLECTION
-from wildhoi.open_scenes.posing.checks import Verdict, check, depth_inside, surfaces
+from wildhoi.open_scenes.posing.checks import Verdict, check, depth_inside
 from wildhoi.open_scenes.posing.kinematics import OBJECT_PLACE, OBJECT_TURN, ROOT_PLACE, State, rotation_vectors
 from wildhoi.open_scenes.posing.proxies import spread_points
 from wildhoi.open_scenes.posing.settings import load_posing_settings, swap_sides
@@ -556,7 +556,7 @@ def test_every_interaction_can_be_solved(name, kind):
             assert (angles < bounds[:, 1] + np.radians(5)).all()
         if grounded:
             thing = OBJECTS[name].posed(posed.object_pose, articulate=True)
-            skin = surfaces(solved.problem, [posed])[0]
+            skin = pose_person(posed.human, solved.problem.body)[0]
             lowest = (np.concatenate([skin, thing]) @ posed.upright[1]).min() + posed.pelvis_height
             assert lowest > -0.015
             if interaction.ground or interaction.tiptoe:
@@ -838,7 +838,7 @@ def test_an_open_contact_is_refused():
 def test_gaps_are_those_of_a_slow_search():
     solved, _, posed, verdict = found("violin", "played")[0]
     template, patches = OBJECTS["violin"], find_patches(BODY)
-    skin = surfaces(solved.problem, [posed])[0]
+    skin = pose_person(posed.human, solved.problem.body)[0]
     thing = template.posed(posed.object_pose, articulate=True)
     touches = [touch for touch in solved.problem.interaction.touch if touch.loose is None]
     for touch, gap in zip(touches, verdict.gaps, strict=True):

@@ -290,7 +290,7 @@ def test_a_killed_command_continues_to_the_same_bytes(made, tmp_path):
         until = time.monotonic() + 120
         while len(list(out.glob(f"{CONVERTING}/groundwork/*.parquet"))) < 2:
             assert process.poll() is None and time.monotonic() < until, process.communicate()
-            time.sleep(0.02)
+            time.sleep(0.02)  # polls until two chunks are solved; the deadline bounds it
         process.kill()
     assert not (out / "dataset.json").exists()
     make(out)
@@ -374,6 +374,7 @@ def test_what_cannot_be_made_is_refused_at_once(command, tmp_path, monkeypatch, 
     assert not list(tmp_path.iterdir())
 
 
+# Where there is a device, asking for it is no mistake, and there is nothing to refuse.
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
 def test_a_device_that_is_not_there_is_refused_at_once(command, tmp_path):
     outcome = command("-o", "out", *options(device="cuda"))

@@ -1,21 +1,20 @@
 """Laws of the shipped templates: closed, of the released size, symmetric where they should be, rebuilt to the byte."""
 
 import json
-from pathlib import Path
 
 import igl
 import numpy as np
 import pytest
 import trimesh
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from tools.templates import BUILDERS
 from tools.templates.mesh import Part, refined, volume
 from tools.templates.primitives import geodesic
 from tools.templates.template import assemble, write
+from wildhoi.templates import SHIPPED, load_template
 
-ROOT = Path(__file__).parents[1]
-SHIPPED = ROOT / "wildhoi" / "assets" / "objects"
 NAMES = list(BUILDERS)
 TWO_PART = {"bicycle": ("front", "back")}
 EXTENTS = {
@@ -119,6 +118,18 @@ def test_keypoints_keep_their_order_and_mirror(shipped, name):
     assert list(item.groups) == [str(k) for k in range(1, KEYPOINTS[name] + 1)]
     mirrored = item.keypoints * [-1, 1, 1]
     np.testing.assert_allclose(mirrored, item.keypoints[MIRROR[name]], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keypoints_follow_their_vertices(shipped, name):
+    template, item = load_template(SHIPPED / name), shipped[name]
+    rng = np.random.default_rng(4)
+    turns, shifts = Rotation.random(3, random_state=rng).as_matrix(), rng.normal(size=(3, 1, 3))
+    moved = template.keypoints_at(item.vertices @ turns + shifts)
+    np.testing.assert_allclose(moved, item.keypoints @ turns + shifts, atol=1e-12)
+    alone = template.keypoints_at(item.vertices @ turns[1] + shifts[1])
+    np.testing.assert_allclose(alone, moved[1], atol=1e-12)
+    np.testing.assert_allclose(np.stack([*template.keypoints.values()]), item.keypoints, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", PERMUTATIONS)

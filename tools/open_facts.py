@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wildhoi.body import load_body
+from wildhoi.body import load_body, pose_person
 from wildhoi.dataset import load_annotations, load_samples
 from wildhoi.geometry import geodesic_angle, project
-from wildhoi.open_scenes.making import pose_surface
 from wildhoi.schema import Annotation, Camera, Sample
 from wildhoi.templates import SHIPPED, load_template
 
@@ -25,8 +24,8 @@ def facts(sample: Sample, truth: Annotation) -> list[float]:
     body = load_body("open")
     if sample.human is None or sample.camera is None:
         return [np.nan] * len(HEADS)
-    skin, joints = pose_surface(sample.human, body)
-    true_skin, true_joints = pose_surface(truth.human, body)
+    skin, joints = pose_person(sample.human, body)
+    true_skin, true_joints = pose_person(truth.human, body)
     miss = np.linalg.norm(joints - true_joints, axis=1)
     pixels = np.linalg.norm(_seen(joints, sample.camera) - _seen(true_joints, truth.camera), axis=1)
     return [

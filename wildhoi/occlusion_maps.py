@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool, Float
 
-from wildhoi.body import BodyModel, load_body
+from wildhoi.body import BodyModel, load_body, pose_people
 from wildhoi.dataset import DataFolder, load_samples
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path, require_writable
@@ -108,30 +108,19 @@ def batched_occlusion_maps(
 ) -> Maps:
     """The occlusion maps of several images of one object, with their X_2.5D; arguments as for one image."""
     device = body.device
-    vertices, joints = _pose(humans, body)
-    things = torch.from_numpy(np.stack([template.posed(pose, articulate=True) for pose in object_poses])).to(device)
+    vertices, joints = pose_people(humans, body)
+    things = np.stack([template.posed(pose, articulate=True) for pose in object_poses])
     rotation, translation, focal, principal = _crops(cameras, size, device)
-    person, thing = (points @ rotation.mT + translation for points in (vertices, things))
+    person, thing = (torch.from_numpy(points).to(device) @ rotation.mT + translation for points in (vertices, things))
     meshes = ((person, torch.from_numpy(body.faces)), (thing, torch.from_numpy(template.faces)))
     rasters = [rasterize(points, faces.to(device), focal, principal, (size, size)) for points, faces in meshes]
     overlap = occlusion(*rasters).overlap
     marks = [overlap_vertices(points, overlap, focal, principal).cpu().numpy() for points in (person, thing)]
     whole = torch.ones_like(overlap)
     inside = overlap_vertices(person, whole, focal, principal).double().mean(1).cpu().numpy()
-    keypoints = [list(index) for index in template.keypoint_vertices.values()]
-    centres = [things[:, index].mean(1, keepdim=True) for index in keypoints]
-    points = torch.cat([joints[:, :JOINTS], *centres], 1).cpu().numpy()
+    points = np.concatenate([joints[:, :JOINTS], template.keypoints_at(things)], axis=1)
     views = np.stack([view_vectors(each, camera) for each, camera in zip(points, cameras, strict=True)])
     return Maps(marks[0], marks[1], views, inside)
-
-
-def _pose(humans: Sequence[Human], body: BodyModel) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vertices and joints of bodies; float64, metres, SMPL frame."""
-    names = ("betas", "body_pose", "left_hand_pose", "right_hand_pose")
-    arrays = (np.stack([getattr(human, name) for human in humans]) for name in names)
-    with torch.no_grad():
-        surface = body.surface(*(torch.as_tensor(array, dtype=body.dtype, device=body.device) for array in arrays))
-    return surface.vertices.double(), surface.joints.double()
 
 
 def _crops(cameras: Sequence[Camera], size: int, device: torch.device) -> tuple[torch.Tensor, ...]:

@@ -40,7 +40,14 @@ class Template:
     @cached_property
     def keypoints(self) -> dict[str, Float[np.ndarray, "3"]]:
         """The keypoints by id, template frame, metres."""
-        return {name: self.vertices[index].mean(axis=0) for name, index in self.keypoint_vertices.items()}
+        return dict(zip(self.keypoint_vertices, self.keypoints_at(self.vertices), strict=True))
+
+    def keypoints_at(self, vertices: Float[np.ndarray, "*b v 3"]) -> Float[np.ndarray, "*b k 3"]:
+        """The keypoints in their order where the vertices are elsewhere, such as those of a posed template."""
+        found = np.empty((*vertices.shape[:-2], len(self.keypoint_vertices), 3))
+        for row, index in enumerate(self.keypoint_vertices.values()):
+            found[..., row, :] = vertices.take(index, axis=-2).mean(axis=-2)
+        return found
 
     @cached_property
     def extreme_points(self) -> Float[np.ndarray, "n 3"]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from wildhoi.body import BodyModel, load_body
+from wildhoi.body import BodyModel, load_body, pose_person
 from wildhoi.body.layout import BODY_JOINTS
 from wildhoi.convert.parts import Log
 from wildhoi.geometry import project
@@ -23,7 +23,6 @@ from wildhoi.open_scenes.detector.view import View
 from wildhoi.open_scenes.drawing.looks import draw_look
 from wildhoi.open_scenes.drawing.render import Drawing, draw
 from wildhoi.open_scenes.drawing.settings import load_look_settings
-from wildhoi.open_scenes.making import pose_surface
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.open_scenes.scene import Scene
 from wildhoi.open_scenes.scene_files import read_scenes
@@ -105,7 +104,7 @@ def _scenes(source: Source, log: Log) -> Iterator[Scene]:
 def make_sample(scene: Scene, seed: int, body: BodyModel, settings: DetectorSettings) -> Sample:
     """The input row of a scene: its picture, and what detectors make of it."""
     template = load_template(SHIPPED / scene.object)
-    vertices, joints = pose_surface(scene.human, body)
+    vertices, joints = pose_person(scene.human, body)
     drawing = draw_scene(scene, seed, vertices, body, template)
     x, y, _ = scene.window
     left, top, width, height = scene.image_box
@@ -141,9 +140,9 @@ def draw_scene(
 def make_views(scene: Scene, seed: int, count: int, body: BodyModel) -> Iterator[SceneView]:
     """Views of a scene by other far cameras of the same distribution: exact projections of its truth."""
     template = load_template(SHIPPED / scene.object)
-    vertices, joints = pose_surface(scene.human, body)
+    vertices, joints = pose_person(scene.human, body)
     thing = template.posed(scene.object_pose, articulate=True)
-    keypoints = np.stack([thing[index].mean(axis=0) for index in template.keypoint_vertices.values()])
+    keypoints = template.keypoints_at(thing)
     person, everything = outermost(vertices), outermost(np.concatenate([vertices, thing]))
     for number in range(count):
         camera = draw_view(everything, person, scene.upright, generator(seed, scene.scene_id, "view", number))

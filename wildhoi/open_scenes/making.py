@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wildhoi.body import BodyModel
+from wildhoi.body import BodyModel, pose_person
 from wildhoi.body.layout import BODY_JOINTS
 from wildhoi.interactions import Interaction
 from wildhoi.open_scenes.cameras import draw_camera, load_camera_settings
@@ -107,7 +107,7 @@ def _filmed(role: Role, posed: Posed, template: Template, body: BodyModel) -> Sc
     """The scene seen by its camera, drawn until enough of the object is seen; a share of scenes is seen in a mirror."""
     rng = generator(role.seed, role.scene_id, "camera")
     stored = _stored(mirrored(posed) if rng.uniform() < role.interaction.mirrored else posed)
-    skin, joints = pose_surface(stored.human, body)
+    skin, joints = pose_person(stored.human, body)
     thing = template.posed(stored.object_pose, articulate=True)
     window = load_camera_settings().window
     for _ in range(window["attempts"]):
@@ -149,15 +149,6 @@ def visible_share(
     shown = seen[top - y : top - y + height, left - x : left - x + width].sum()
     whole = int((rasters[1].face >= 0).sum())
     return float(np.float32(shown / max(whole, 1)))
-
-
-def pose_surface(human: Human, body: BodyModel) -> tuple[Float[np.ndarray, "v 3"], Float[np.ndarray, "j 3"]]:
-    """Vertices and joints of a person, SMPL frame, metres."""
-    arrays = (human.betas, human.body_pose, human.left_hand_pose, human.right_hand_pose)
-    with torch.no_grad():
-        tensors = [torch.as_tensor(array[None], dtype=body.dtype, device=body.device) for array in arrays]
-        found = body.surface(*tensors)
-    return found.vertices[0].double().cpu().numpy(), found.joints[0].double().cpu().numpy()
 
 
 def _stored(posed: Posed) -> Posed:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from wildhoi.body import BodyModel
+from wildhoi.body import BodyModel, pose_person
 from wildhoi.errors import InputError
 from wildhoi.geometry import axis_rotation, project
 from wildhoi.rendering import picture
@@ -58,10 +58,7 @@ def choose(sample: Sample | None, annotation: Annotation | None, shown: Shown | 
 
 def make_meshes(human: Human, pose: ObjectPose | None, template: Template, body: BodyModel) -> Meshes:
     """Pose the body and the template; a template's movable part is turned."""
-    arrays = (human.betas, human.body_pose, human.left_hand_pose, human.right_hand_pose)
-    with torch.no_grad():
-        tensors = [torch.as_tensor(array[None], dtype=body.dtype, device=body.device) for array in arrays]
-        person = body.surface(*tensors).vertices[0].double().cpu().numpy()
+    person, _ = pose_person(human, body)
     vertices, faces, counts = [person], [np.asarray(body.faces)], [len(person)]
     if pose is not None:
         vertices.append(template.posed(pose, articulate=True))

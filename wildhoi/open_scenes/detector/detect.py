@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from wildhoi.body.model import BodyModel
+from wildhoi.body import BodyModel, body_parameters
 from wildhoi.geometry import project
 from wildhoi.open_scenes.detector.correspondences import disturb_map, render_map
-from wildhoi.open_scenes.detector.estimate import disturb_camera, disturb_human, tensors
+from wildhoi.open_scenes.detector.estimate import disturb_camera, disturb_human
 from wildhoi.open_scenes.detector.keypoints import detect_keypoints, exact, in_camera, look
 from wildhoi.open_scenes.detector.masks import boxed_in_frame, ragged
 from wildhoi.open_scenes.detector.pose import in_smpl_frame, solve_pose
@@ -91,7 +91,7 @@ def _estimate_body(
 
 def _joint_pixels(person: _Body, body: BodyModel) -> Float[np.ndarray, "22 2"]:
     """The estimated joints in the picture."""
-    joints = body.joints(*tensors(person.human, body))[0, : N_BODY_JOINTS + 1].double().cpu().numpy()
+    joints = body.joints(*body_parameters([person.human], body))[0, : N_BODY_JOINTS + 1].double().cpu().numpy()
     camera = person.camera
     return np.asarray(project(in_camera(joints, camera), camera.focal, camera.principal_point))
 
@@ -132,5 +132,5 @@ def _object_fields(
 def _object_keypoints(pose: ObjectPose, template: Template, camera: Camera) -> Float[np.ndarray, "k 2"]:
     """The keypoints of a placed object in the picture, its joint turned."""
     posed = template.posed(pose, articulate=True)
-    points = np.array([posed[index].mean(axis=0) for index in template.keypoint_vertices.values()])
-    return np.asarray(project(in_camera(points, camera), camera.focal, camera.principal_point))
+    points = in_camera(template.keypoints_at(posed), camera)
+    return np.asarray(project(points, camera.focal, camera.principal_point))

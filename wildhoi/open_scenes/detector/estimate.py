@@ -1,11 +1,10 @@
 """The estimated body: the true one disturbed as estimators err, then tuned to the detected keypoints."""
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 
-from wildhoi.body.model import BodyModel
+from wildhoi.body import BodyModel, body_parameters
 from wildhoi.open_scenes.detector.settings import BodyNoise
 from wildhoi.schema import N_BODY_JOINTS, Camera, Human
 
@@ -14,12 +13,6 @@ GROUPS = (
     "camera", "leg", "leg", "trunk", "leg", "leg", "trunk", "foot", "foot", "trunk", "foot", "foot", "head", "trunk",
     "trunk", "head", "arm", "arm", "arm", "arm", "wrist", "wrist",
 )  # fmt: skip
-
-
-def tensors(human: Human, body: BodyModel) -> tuple[torch.Tensor, ...]:
-    """The parameters of a human as the body model takes them, a batch of one."""
-    arrays = (human.betas, human.body_pose, human.left_hand_pose, human.right_hand_pose)
-    return tuple(torch.as_tensor(array, dtype=body.dtype, device=body.device)[None] for array in arrays)
 
 
 def disturb_human(human: Human, body: BodyModel, rng: np.random.Generator, noise: BodyNoise) -> Human:
@@ -53,7 +46,7 @@ def _bone_errors(
 
 def _turn_bones(human: Human, body: BodyModel, errors: Float[np.ndarray, "22 3"]) -> Float[np.ndarray, "21 3"]:
     """The body pose after every bone is turned in space by its error."""
-    rotations = body.joint_transforms(*tensors(human, body)).rotations[0, : len(errors)].cpu().numpy()
+    rotations = body.joint_transforms(*body_parameters([human], body)).rotations[0, : len(errors)].cpu().numpy()
     turned = Rotation.from_rotvec(errors) * Rotation.from_matrix(rotations)
     above = turned[body.parents[1 : len(errors)]]
     return np.asarray((above.inv() * turned[1:]).as_rotvec())

@@ -10,10 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial.transform import Rotation
 
-from wildhoi.body.model import BodyModel
+from wildhoi.body import BodyModel, body_parameters
 from wildhoi.geometry import cross_matrix, project
 from wildhoi.mirror import FACE, LEFT_HAND, RIGHT_HAND
-from wildhoi.open_scenes.detector.estimate import tensors
 from wildhoi.open_scenes.detector.settings import FaceRow, Tuning
 from wildhoi.open_scenes.detector.wholebody import keypoint_index
 from wildhoi.schema import N_BODY_JOINTS, N_HAND_JOINTS, Camera, Human
@@ -87,7 +86,7 @@ def _anchors(human: Human, body: BodyModel, index: Int[np.ndarray, " k"]) -> _An
     )
     rows = torch.as_tensor(vertex, device=body.device)
     joint = np.where(is_joint, index, weights[rows].argmax(dim=1).cpu().numpy())
-    betas = tensors(human, body)[0]
+    betas = body_parameters([human], body)[0]
     shaped = template[rows] + directions[rows][..., : betas.shape[1]] @ betas[0]
     still, hands = betas.new_zeros(1, N_BODY_JOINTS, 3), betas.new_zeros(1, N_HAND_JOINTS, 3)
     rest = body.joints(betas, still, hands, hands)[0].cpu().numpy()
@@ -105,7 +104,7 @@ def _ancestry(parents: Int[np.ndarray, " j"]) -> Bool[np.ndarray, "j 21"]:
 
 
 def _pose(human: Human, body: BodyModel, anchors: _Anchors) -> _Posed:
-    transforms = body.joint_transforms(*tensors(human, body))
+    transforms = body.joint_transforms(*body_parameters([human], body))
     rotations, positions = (part[0].cpu().numpy() for part in transforms)
     points = positions[anchors.joint] + np.einsum("kij,kj->ki", rotations[anchors.joint], anchors.offset)
     return _Posed(rotations, positions, points)

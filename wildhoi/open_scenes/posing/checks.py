@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from wildhoi.body import pose_people
 from wildhoi.body.layout import BODY_JOINTS
 from wildhoi.open_scenes.posing.kinematics import State, rotation_vectors
 from wildhoi.open_scenes.posing.settings import PosingSettings
@@ -56,7 +57,7 @@ class Verdict(NamedTuple):
 def check(solved: Solved, posed: Sequence[Posed], template: Template, settings: PosingSettings) -> list[Verdict]:
     """Check solved scenes on their whole surfaces."""
     problem, state = solved.problem, solved.state
-    skins = surfaces(problem, posed)
+    skins = pose_people([scene.human for scene in posed], problem.body).vertices
     figures = [_beyond_ranges(state, settings), _strain(problem, state, settings)]
     figures.append(solved.proxies.deepest_limb(problem.kinematics.pose(state)))
     beyond, strain, limbs = (figure.double().cpu().numpy() for figure in figures)
@@ -70,18 +71,6 @@ def check(solved: Solved, posed: Sequence[Posed], template: Template, settings: 
         below = _below_ground(problem, scene, skins[row], thing)
         verdicts.append(Verdict(gaps, deepest, float(limbs[row]), below, float(beyond[row]), float(strain[row])))
     return verdicts
-
-
-def surfaces(problem: Problem, posed: Sequence[Posed]) -> Float[np.ndarray, "b v 3"]:
-    """The vertices of the people, SMPL frame, metres."""
-    humans = [scene.human for scene in posed]
-    body = problem.body
-    with torch.no_grad():
-        arrays = [
-            torch.as_tensor(np.stack([getattr(human, name) for human in humans]), dtype=body.dtype, device=body.device)
-            for name in ("betas", "body_pose", "left_hand_pose", "right_hand_pose")
-        ]
-        return np.asarray(body.surface(*arrays).vertices.double().cpu().numpy())
 
 
 def _beyond_ranges(state: State, settings: PosingSettings) -> Float[Tensor, " b"]:

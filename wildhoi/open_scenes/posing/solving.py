@@ -52,7 +52,7 @@ def solve_wishes(
     people: Sequence[Person],
     wishes: Sequence[Wish],
     settings: PosingSettings,
-) -> "Solved":
+) -> Solved:
     """Solve a batch of scenes of one interaction."""
     problem = make_problem(interaction, body, people, wishes)
     points = torch.as_tensor(spread_points(template), dtype=body.dtype, device=body.device)
