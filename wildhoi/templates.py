@@ -1,7 +1,7 @@
 """Templates: the mesh, keypoints and contact parts of a category, read from a folder and posed in the SMPL frame."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from wildhoi.objects import Category, Spec, Symmetry, find_category, resolve_sym
 from wildhoi.schema import ObjectPose
 
 MAX_EXTREME_POINTS = 10_000  # the diameter takes the distances of all pairs of them: 400 MB
+MOST_BODY_VERTICES = 10_475  # SMPL-X's
 SHIPPED = Path(__file__).parent / "assets" / "objects"
 
 
@@ -26,7 +27,8 @@ class Template:
     """A category's mesh in the template frame, metres; meshes of several files are concatenated in the table's order.
 
     `keypoint_vertices` are the vertices whose mean a keypoint is, by id; `contact_vertices` the parts that hands, feet
-    or bodies touch. `sha256` is taken of the mesh files and the keypoint file.
+    or bodies touch, and `human_contact_vertices` the parts of the body that touch the part of the same name, where the
+    data set's authors name them. `sha256` is taken of the mesh files and the keypoint file.
     """
 
     category: Category
@@ -36,6 +38,7 @@ class Template:
     keypoint_vertices: Mapping[str, Int[np.ndarray, "_"]]
     contact_vertices: Mapping[str, Int[np.ndarray, "_"]]
     sha256: str
+    human_contact_vertices: Mapping[str, Int[np.ndarray, "_"]] = field(default_factory=dict)
 
     @cached_property
     def keypoints(self) -> dict[str, Float[np.ndarray, "3"]]:
@@ -141,6 +144,7 @@ def read_template(folder: Path) -> Template:
         keypoint_vertices=_groups(folder / "keypoints.json", len(vertices)),
         contact_vertices=_groups(folder / "contact.json", len(vertices)),
         sha256=sha256_text(canonical_json(hashed)),
+        human_contact_vertices=_groups(folder / "human_contact.json", MOST_BODY_VERTICES),
     )
 
 

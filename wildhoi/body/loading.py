@@ -93,6 +93,23 @@ def _find(kind: BodyKind, gender: str, folder: Path | None) -> Path:
     )
 
 
+def find_regressor(name: str, folder: Path | None = None) -> Path:
+    """Find a regressor of keypoints in the folder of licensed files, beside the models or among SMPL-X's.
+
+    Raises:
+        MissingAssetError: it is not there.
+    """
+    named = os.environ.get(FOLDER_VARIABLE) if folder is None else folder
+    places = [] if named is None else [_ignoring_case(Path(named), place) for place in (name, f"smplx/{name}")]
+    found = next((place for place in places if place is not None), None)
+    if found is None:
+        where = f"not in {named}" if named is not None else f"the variable {FOLDER_VARIABLE} names no folder to look in"
+        raise MissingAssetError(
+            f"{name} is missing: {where}; copy it from the authors' release (data/smpl), or set keypoints=table"
+        )
+    return found
+
+
 def _ignoring_case(folder: Path, relative: str) -> Path | None:
     """Walk down a relative path, matching names case-insensitively."""
     path = folder

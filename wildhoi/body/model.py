@@ -34,6 +34,20 @@ class JointTransforms(NamedTuple):
     positions: Float[Tensor, "b j 3"]
 
 
+class Posture(NamedTuple):
+    """A posed skeleton: each joint's own rotation, the rest joints in the model file's frame, and where joints are."""
+
+    betas: Float[Tensor, "b 10"]
+    local: Float[Tensor, "b j 3 3"]
+    rest: Float[Tensor, "b j 3"]
+    joints: JointTransforms
+
+    @property
+    def feature(self) -> Float[Tensor, "b c"]:
+        """What pose correctives are linear in: every rotation but the first, less the identity (SMPL, equation 9)."""
+        return (self.local[:, 1:] - torch.eye(3, dtype=self.local.dtype, device=self.local.device)).flatten(1)
+
+
 class BodyModel:
     """A body of 10 betas and axis-angle poses in the SMPL frame: zero orientation, pelvis joint at the origin.
 
@@ -113,13 +127,11 @@ class BodyModel:
         all vertices of a batch are blended by one matrix product, and correctives that are all zero are not applied.
         Source: Loper et al. 2015, equations 2 to 6.
         """
-        pose = self._full_pose(body_pose, left_hand_pose, right_hand_pose)
-        local, rest = _rotations(pose), self.rest_joints(betas)
-        rotations, positions = self.follow(local, rest)
+        posture = self.posture(betas, body_pose, left_hand_pose, right_hand_pose)
+        (rotations, positions), rest = posture.joints, posture.rest
         shaped = self.rest_vertices(betas)
         if self._has_correctives:
-            feature = (local[:, 1:] - torch.eye(3, dtype=pose.dtype, device=pose.device)).flatten(1)
-            shaped = shaped + (feature @ self._correctives).reshape(shaped.shape)
+            shaped = shaped + (posture.feature @ self._correctives).reshape(shaped.shape)
         # Weights sum to 1 only to float32: blending about the file's own pelvis keeps the class's digits.
         offsets = (positions + rest[:, :1])[..., None] - rotations @ rest[..., None]
         transforms = torch.cat([rotations, offsets], dim=-1).permute(1, 2, 3, 0)
@@ -149,8 +161,18 @@ class BodyModel:
 
         Pose correctives move no joint, so rest joints are linear in the betas (SMPL, Loper et al. 2015, equation 10).
         """
-        pose = self._full_pose(body_pose, left_hand_pose, right_hand_pose)
-        return self.follow(_rotations(pose), self.rest_joints(betas))
+        return self.posture(betas, body_pose, left_hand_pose, right_hand_pose).joints
+
+    def posture(
+        self,
+        betas: Float[Tensor, "b 10"],
+        body_pose: Float[Tensor, "b 21 3"],
+        left_hand_pose: Float[Tensor, "b 15 3"],
+        right_hand_pose: Float[Tensor, "b 15 3"],
+    ) -> Posture:
+        """The posed skeleton with what it was made of: all that a vertex of the surface depends on."""
+        local, rest = _rotations(self._full_pose(body_pose, left_hand_pose, right_hand_pose)), self.rest_joints(betas)
+        return Posture(betas, local, rest, self.follow(local, rest))
 
     def follow(self, local: Float[Tensor, "b j 3 3"], rest: Float[Tensor, "b j 3"]) -> JointTransforms:
         """Follow the kinematic tree from each joint's own rotation and the rest joints; the first joint at the origin.
@@ -178,6 +200,16 @@ class BodyModel:
     def skinning(self) -> Float[Tensor, "v j"]:
         """How much each vertex follows each joint; rows sum to 1."""
         return self._skinning
+
+    @property
+    def shape_directions(self) -> Float[Tensor, "n 10"]:
+        """How the coordinates of the shaped template, vertex by vertex, follow the betas; metres."""
+        return self._shape_directions
+
+    @property
+    def correctives(self) -> Float[Tensor, "c n"] | None:
+        """How the same coordinates follow the pose feature; None where the model has no correctives."""
+        return self._correctives if self._has_correctives else None
 
     def rest_joints(self, betas: Float[Tensor, "b 10"]) -> Float[Tensor, "b j 3"]:
         """Shape the skeleton; metres, the model file's own frame."""

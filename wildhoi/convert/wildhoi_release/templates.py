@@ -12,7 +12,7 @@ from wildhoi.errors import InputError
 from wildhoi.files import write_text
 from wildhoi.meshes import Mesh, read_mesh, read_vertex_groups, write_ply
 from wildhoi.objects import Category, Release
-from wildhoi.templates import read_template
+from wildhoi.templates import MOST_BODY_VERTICES, read_template
 
 EXTENT_TOLERANCE = 0.01
 CENTRE_TOLERANCE = 0.01
@@ -35,6 +35,9 @@ def convert_template(category: Category, data: Path, out: Path) -> TemplateRepor
     contact = _contact(release, meshes, data / "contact", report)
     if contact:
         _write_groups(out / "contact.json", contact)
+    people = data / "contact" / release.human_contact
+    if contact and people.is_file():  # parts of the body, by the names of the object's parts that they touch
+        _write_groups(out / "human_contact.json", read_vertex_groups(people, MOST_BODY_VERTICES))
     report.keypoints, report.contact_parts = len(keypoints), len(contact)
     write_info(out, read_template(out), report)
     _check_geometry(len(release.meshes) == 1, report)

@@ -11,23 +11,12 @@ from jaxtyping import Float, Int
 from wildhoi.body.layout import SIDES
 from wildhoi.body.model import BodyModel
 from wildhoi.body.parts import vertex_normals
+from wildhoi.body.wholebody import N_BODY, extra_vertices, fitted_index
 from wildhoi.errors import InputError
 from wildhoi.mirror import FACE_PAIRS, FEET
 from wildhoi.open_scenes.detector.settings import FaceRow
 
 N_KEYPOINTS, N_FACE = 133, 68
-PAIRED = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-
-# The extra joints of the `smplx` class, which are vertices: face, left foot, right foot, left tips, right tips.
-EXTRA = (
-    "nose", "right_eye", "left_eye", "right_ear", "left_ear",
-    *(f"{side}_{point}" for side in SIDES for point in ("big_toe", "small_toe", "heel")),
-    *(f"{side}_{finger}_tip" for side in SIDES for finger in FINGERS),
-)  # fmt: skip
-FACE_NAMES = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
-FOOT_NAMES = tuple(f"{side}_{point}" for side in SIDES for point in ("big_toe", "small_toe", "heel"))
-
 # Which of the 133 make each of BODY_25: one of them, or the middle of two.
 OPENPOSE_SOURCES: tuple[tuple[int, ...], ...] = (
     (0,), (5, 6), (6,), (8,), (10,), (5,), (7,), (9,), (11, 12), (12,), (14,), (16,), (11,), (13,), (15,),
@@ -63,24 +52,8 @@ def openpose_from_wholebody(points: Float[np.ndarray, "133 3"]) -> Float[np.ndar
 @lru_cache(maxsize=8)
 def keypoint_index(body: BodyModel, face: tuple[FaceRow, ...]) -> Int[np.ndarray, "133"]:
     """Where each keypoint stands in a list of the body's joints followed by its vertices."""
-    place = {name: number for number, name in enumerate(body.joint_names)}
-    vertex_ids = extra_vertices(body)
-    place |= {name: body.n_joints + vertex for name, vertex in vertex_ids.items()}  # an eye is its surface
-    names = [*FACE_NAMES, *(f"{side}_{name}" for name in PAIRED for side in SIDES), *FOOT_NAMES]
-    hands = [name for side in SIDES for name in _hand_names(side)]
-    first, last = [place[name] for name in names], [place[name] for name in hands]
-    return np.array([*first, *(body.n_joints + face_vertices(body, face)), *last], np.int64)
-
-
-def extra_vertices(body: BodyModel) -> dict[str, int]:
-    """The vertices behind the extra joints of the `smplx` class, by name."""
-    ids = body.module.get_buffer("vertex_joint_selector.extra_joints_idxs").tolist()
-    return dict(zip(EXTRA, ids, strict=True))
-
-
-def _hand_names(side: str) -> list[str]:
-    """The wrist, then every finger from its root to its tip."""
-    return [f"{side}_wrist", *(f"{side}_{finger}{k}" for finger in FINGERS for k in ("1", "2", "3", "_tip"))]
+    fitted = fitted_index(body)
+    return np.array([*fitted[:N_BODY], *(body.n_joints + face_vertices(body, face)), *fitted[N_BODY:]], np.int64)
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,1 @@
+"""Reference methods: the initial estimates as they are, and fits that start from them."""

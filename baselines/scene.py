@@ -1,0 +1,271 @@
+"""From the parameters of a batch to posed keypoints, parts and surfaces; only what a loss asks for is worked out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from baselines.observation import Cameras
+from baselines.painter import Painter
+from baselines.parts import Parts
+from wildhoi.body.linear import SurfacePoints, means_of, single_vertices
+from wildhoi.body.model import BodyModel, Posture
+from wildhoi.body.wholebody import FittedKeypoints
+from wildhoi.templates import Template
+
+BODY = ("betas", "body_pose", "left_hand_pose", "right_hand_pose")
+OBJECT = ("object_rotation", "object_translation", "object_scale", "object_angle")
+NEAREST = 0.1
+"""Metres: a point that is nearer to the camera, or behind it, is projected as if it were there."""
+
+Parameters = Mapping[str, Tensor]
+"""By name: betas (b, 10), body_pose (b, 21, 3), left_hand_pose and right_hand_pose (b, 15, 3), object_rotation (b, 6:
+the first two rows), object_translation (b, 3), object_scale (b, 1) and, for objects with a joint, object_angle
+(b, 1)."""
+
+
+class Boxes(NamedTuple):
+    """Rectangles in image coordinates and ranges of depth (metres) of the parts of a batch; low and high corners."""
+
+    low: Float[Tensor, "b p 3"]
+    high: Float[Tensor, "b p 3"]
+
+
+class VertexMeans(NamedTuple):
+    """Means of vertices of the template: `still + share * turned(middle)`, template frame."""
+
+    still: Float[Tensor, "k 3"]
+    share: Float[Tensor, " k"]
+    middle: Float[Tensor, "k 3"]
+
+
+def project(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 2"]:
+    """Image coordinates x/z, y/z of points of a camera's frame."""
+    return points[..., :2] / points[..., 2:].clamp(min=NEAREST)
+
+
+def rotation_from_6d(six: Float[Tensor, "b 6"]) -> Float[Tensor, "b 3 3"]:
+    """The rotation whose first two rows are the two vectors made orthonormal. Source: Zhou et al. 2019."""
+    first = torch.nn.functional.normalize(six[:, :3], dim=1)
+    second = six[:, 3:] - (first * six[:, 3:]).sum(1, keepdim=True) * first
+    second = torch.nn.functional.normalize(second, dim=1)
+    return torch.stack([first, second, torch.linalg.cross(first, second)], dim=1)
+
+
+class Scene:
+    """A body model and a template, prepared for batches; everything that does not change from step to step."""
+
+    def __init__(
+        self,
+        body: BodyModel,
+        template: Template,
+        parts: Parts,
+        painter: Painter | None = None,
+        regressor: Float[np.ndarray, "65 v"] | None = None,
+    ) -> None:
+        """Take the sums that keypoints and centroids need.
+
+        Args:
+            body: its device and type are those of the fit.
+            template: of the object.
+            parts: which parts of both attract each other.
+            painter: draws depths; default the one that suits the body's device.
+            regressor: of the 65 keypoints, instead of the table.
+        """
+        self.body, self.template, self.parts = body, template, parts
+        self.painter = painter or Painter(fixed=body.device.type == "cuda")
+        self.keypoints = FittedKeypoints(body, regressor)
+        everything = np.arange(body.n_vertices)
+        self.body_means = SurfacePoints(body, means_of([everything, *parts.body], body.n_vertices))
+        self.body_parts = SurfacePoints(body, single_vertices(np.concatenate([[0], *parts.body]), body.n_vertices))
+        self.body_spans = self._integers(_spans(parts.body, 1))
+        self.body_faces = self._integers(body.faces)
+        self.vertices, self.faces = self._numbers(template.vertices), self._integers(template.faces)
+        everything = np.arange(len(template.vertices))
+        self.object_keypoints = self._sums(list(template.keypoint_vertices.values()))
+        self.object_means = self._sums([everything, *parts.object])
+        hulls = [parts.hull(template, part) for part in parts.object]
+        self.hulls = self._integers(np.concatenate([[0], *hulls]))
+        self.hull_spans = self._integers(_spans(hulls, 1))
+        self.moving = torch.zeros(len(template.vertices), dtype=body.dtype, device=body.device)
+        self.moving[template.joint_vertices] = 1
+        self.mirrors = self._numbers(_mirrors(template))
+        self.pairs = self._integers(parts.pairs)
+
+    def _numbers(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(array, dtype=self.body.dtype, device=self.body.device)
+
+    def _integers(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.asarray(array, np.int64), device=self.body.device)
+
+    def _sums(self, groups: "list[Int[np.ndarray, '_']]") -> VertexMeans:
+        """Means of vertices as what stays and what turns with the joint."""
+        weights = means_of(groups, len(self.template.vertices)).toarray()
+        moves = np.zeros(len(self.template.vertices))
+        moves[self.template.joint_vertices] = 1
+        share = weights @ moves
+        middle = weights @ (self.template.vertices * moves[:, None]) / np.maximum(share, 1e-12)[:, None]
+        still = weights @ (self.template.vertices * (1 - moves[:, None]))
+        return VertexMeans(*map(self._numbers, (still, share, middle)))
+
+    @cached_property
+    def axis(self) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
+        """A point of the joint's axis and its unit direction, template frame."""
+        joint = self.template.category.joint
+        if joint is None:
+            raise ValueError(f"{self.template.category.name}: has no joint")
+        first, second = (self.template.keypoints[name] for name in joint.axis_keypoints)
+        return self._numbers(first), self._numbers((second - first) / np.linalg.norm(second - first))
+
+
+def _mirrors(template: Template) -> Float[np.ndarray, "m 3"]:
+    """The signs that turn a correspondence map into itself and, where the object has one, its symmetric twin."""
+    axes = template.category.mirror_axes
+    return np.array([(1, 1, 1)] if axes is None else [(1, 1, 1), axes], np.float64)
+
+
+def _spans(parts: "list[Int[np.ndarray, '_']]", start: int) -> Int[np.ndarray, "p m"]:
+    """Where the points of each part are in a list of all; short parts repeat their first, which no box minds."""
+    longest = max((len(part) for part in parts), default=1)
+    starts = start + np.cumsum([0, *(len(part) for part in parts)])[:-1]
+    rows = [np.where((k := np.arange(longest)) < len(part), k, 0) for part in parts]
+    return np.asarray(np.array(rows, np.int64).reshape(-1, longest) + starts[:, None])
+
+
+@dataclass(eq=False)
+class HumanState:
+    """The people of a batch; what is asked for is worked out once. SMPL frame unless it says camera; metres."""
+
+    scene: Scene
+    cameras: Cameras
+    parameters: Parameters
+
+    @cached_property
+    def posture(self) -> Posture:
+        """The posed skeleton."""
+        return self.scene.body.posture(*(self.parameters[name] for name in BODY))
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing of the people is being fitted, so that what is known of them stays."""
+        return not any(self.parameters[name].requires_grad for name in BODY)
+
+    @cached_property
+    def joints(self) -> Float[Tensor, "b j 3"]:
+        """All joints."""
+        return self.posture.joints.positions
+
+    @cached_property
+    def keypoints(self) -> Float[Tensor, "b 65 2"]:
+        """The 65 keypoints, image coordinates."""
+        return project(self.cameras.see(self.scene.keypoints(self.posture)))
+
+    @cached_property
+    def means(self) -> Float[Tensor, "b p 3"]:
+        """The mean vertex of the body, then those of its parts: not a vertex is posed for them."""
+        return self.scene.body_means(self.posture)
+
+    @cached_property
+    def boxes(self) -> Boxes:
+        """Of the parts, camera; no gradient."""
+        with torch.no_grad():
+            points = self.cameras.see(self.scene.body_parts(self.posture))
+            return _boxes(points, self.scene.body_spans)
+
+    @cached_property
+    def vertices(self) -> Float[Tensor, "b v 3"]:
+        """The whole surface."""
+        return self.scene.body.surface(*(self.parameters[name] for name in BODY)).vertices
+
+    @cached_property
+    def seen(self) -> Float[Tensor, "b v 3"]:
+        """The whole surface, camera."""
+        return self.cameras.see(self.vertices)
+
+    @cached_property
+    def drawn(self) -> dict[str, Tensor]:
+        """What has been rendered of people who stand still."""
+        return {}
+
+
+@dataclass(eq=False)
+class ObjectState:
+    """The objects of a batch; `x = scale * rotation v + translation`, as everywhere."""
+
+    scene: Scene
+    cameras: Cameras
+    rotation: Float[Tensor, "b 3 3"]
+    translation: Float[Tensor, "b 3"]
+    scale: Float[Tensor, "b 1"]
+    angle: Float[Tensor, "b 1"] | None = None
+
+    def place(self, points: Float[Tensor, "b n 3"], moving: Float[Tensor, "b n"]) -> Float[Tensor, "b n 3"]:
+        """Points of the template in the SMPL frame; those that move are turned about the joint first."""
+        turned = self._turned(points, moving)
+        return self.scale[..., None] * turned @ self.rotation.mT + self.translation[:, None]
+
+    def _turned(self, points: Float[Tensor, "b n 3"], moving: Float[Tensor, "b n"]) -> Float[Tensor, "b n 3"]:
+        if self.angle is None:
+            return points
+        origin, axis = self.scene.axis
+        arm = points - origin
+        along = (arm @ axis)[..., None] * axis
+        across = torch.linalg.cross(axis.expand_as(arm), arm)
+        cosine, sine = self.angle.cos()[..., None], self.angle.sin()[..., None]
+        turned: Tensor = along + cosine * (arm - along) + sine * across
+        return torch.as_tensor(points + moving[..., None] * (turned - arm))
+
+    @cached_property
+    def vertices(self) -> Float[Tensor, "b n 3"]:
+        """The whole surface, SMPL frame."""
+        return self.place(self._repeated(self.scene.vertices), self._repeated(self.scene.moving))
+
+    def _repeated(self, table: Float[Tensor, "*n"]) -> Float[Tensor, "b *n"]:
+        return table.expand(len(self.rotation), *table.shape)
+
+    def _means(self, sums: VertexMeans) -> Float[Tensor, "b k 3"]:
+        """Means of vertices: one still and one turned point stand for them all."""
+        middle = self._turned(self._repeated(sums.middle), self._repeated(torch.ones_like(sums.share)))
+        turned = sums.still + sums.share[:, None] * middle
+        return torch.as_tensor(self.scale[..., None] * turned @ self.rotation.mT + self.translation[:, None])
+
+    @cached_property
+    def means(self) -> Float[Tensor, "b p 3"]:
+        """The mean vertex of the object, then those of its parts, SMPL frame."""
+        return self._means(self.scene.object_means)
+
+    @cached_property
+    def keypoints(self) -> Float[Tensor, "b k 3"]:
+        """The keypoints of the template, SMPL frame."""
+        return self._means(self.scene.object_keypoints)
+
+    @cached_property
+    def boxes(self) -> Boxes:
+        """Of the parts, camera; no gradient. A rigid part's box is that of its convex hull."""
+        with torch.no_grad():
+            hulls = self.scene.hulls
+            points = self.place(self._repeated(self.scene.vertices[hulls]), self._repeated(self.scene.moving[hulls]))
+            return _boxes(self.cameras.see(points), self.scene.hull_spans)
+
+    @cached_property
+    def seen(self) -> Float[Tensor, "b n 3"]:
+        """The whole surface, camera."""
+        return self.cameras.see(self.vertices)
+
+
+def _boxes(points: Float[Tensor, "b n 3"], spans: Int[Tensor, "p m"]) -> Boxes:
+    spread = torch.cat([project(points), points[..., 2:]], dim=-1)[:, spans]
+    return Boxes(spread.amin(2), spread.amax(2))
+
+
+class State(NamedTuple):
+    """A batch of people with objects, and the parameters they are made of."""
+
+    human: HumanState
+    object: ObjectState
+    parameters: Parameters
