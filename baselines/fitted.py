@@ -92,7 +92,8 @@ class FittedMethod:
         rotation = rotation_from_6d(start["object_rotation"])
         place = Place(start["object_translation"], start["object_scale"])
         middle = scene.object_means.still[0] + scene.object_means.share[0] * scene.object_means.middle[0]
-        where = placement(self.settings["coordinates"], seen.cameras, middle, place, rotation)
+        fixed = self.settings["scale"] == "fixed"
+        where = placement(self.settings["coordinates"], seen.cameras, middle, place, rotation, fixed_scale=fixed)
         parameters = initial_tensors(start, where)
         return Problem(scene, seen, where, parameters, self.recipe.objective, self.settings["tolerance"])
 

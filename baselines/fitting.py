@@ -38,6 +38,7 @@ class Stage:
         terms: function and weight of each term, by name; a term of weight 0 is not worked out.
         lr: learning rate at the first step; metres, radians and shares alike.
         final_lr: its share at the last step, reached geometrically.
+        beta2: of Adam, how long it remembers the size of gradients.
         fresh: begin with a new optimiser; otherwise its moments go on from the stage before.
     """
 
@@ -46,6 +47,7 @@ class Stage:
     terms: Mapping[str, tuple[Function, float]]
     lr: float
     final_lr: float = 1.0
+    beta2: float = 0.999
     fresh: bool = True
 
     def rate(self, step: int) -> float:
@@ -114,7 +116,7 @@ def fit(
     before = 0
     for number, stage in enumerate(stages):
         if optimiser is None or stage.fresh:
-            optimiser = _adam(problem.parameters, stages[number:], stage.lr)
+            optimiser = _adam(problem.parameters, stages[number:])
         if number >= at.stage:
             first = at.step if number == at.stage else 0
             if moments and number == at.stage:
@@ -126,10 +128,10 @@ def fit(
     reporter.finish()
 
 
-def _adam(parameters: Mapping[str, Tensor], stages: Sequence[Stage], lr: float) -> torch.optim.Optimizer:
+def _adam(parameters: Mapping[str, Tensor], stages: Sequence[Stage]) -> torch.optim.Optimizer:
     """One optimiser for whatever the coming stages train; what is not trained yet has no gradient and is skipped."""
     names = dict.fromkeys(name for stage in stages for name in stage.train if name in parameters)
-    return torch.optim.Adam([parameters[name] for name in names], lr=lr)
+    return torch.optim.Adam([parameters[name] for name in names], lr=stages[0].lr, betas=(0.9, stages[0].beta2))
 
 
 @dataclass(eq=False)

@@ -96,8 +96,10 @@ def _trimmed(state: State, seen: Observation, points: Float[Tensor, "b n 3"]) ->
     placed = project(state.object.cameras.see(state.object.place(points, seen.moving)))
     errors = (FOCAL * (placed - seen.places)).square().sum(2)
     with torch.no_grad():
-        ranks = torch.where(seen.cells > 0, errors, torch.inf).argsort(1).argsort(1)
-        kept = (ranks < (KEPT * (seen.cells == 1).sum(1, keepdim=True)).floor()) & (seen.cells > 0)
+        order = torch.where(seen.cells > 0, errors, torch.inf).argsort(1)
+        number = (KEPT * (seen.cells == 1).sum(1, keepdim=True)).floor()
+        first = torch.arange(order.shape[1], device=order.device) < number
+        kept = torch.zeros_like(first).scatter(1, order, first) & (seen.cells > 0)
     return torch.where(kept, errors, 0).sum(1) / seen.grid
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ FOCAL, CROP = 5000.0, 256
 """Pixels: focal length and side of the crop in which correspondences and masks are compared."""
 GRID = 128
 """Cells of the square that a correspondence map is resampled to, at most, on a side."""
+TIE = 1e-9
+"""Cells: a place between two of a map's cells is in the later one, whatever way its number was rounded."""
 SURE = 0.5
 """Least confidence of a keypoint that counts."""
 
@@ -65,6 +68,21 @@ class Observation:
     human_weight: Float[Tensor, "b m"] | None = None
     object_contact: Int[Tensor, "b k"] | None = None
     object_weight: Float[Tensor, "b k"] | None = None
+
+    @cached_property
+    def person_first(self) -> Bool[Tensor, "b 256 256"]:
+        """Where the person is seen and the object is not."""
+        return self.person & ~self.object
+
+    @cached_property
+    def object_first(self) -> Bool[Tensor, "b 256 256"]:
+        """Where the object is seen and the person is not."""
+        return self.object & ~self.person
+
+    @cached_property
+    def one_seen(self) -> Bool[Tensor, "b 256 256"]:
+        """Where exactly one of the two is seen, so that who is in front is known."""
+        return self.person ^ self.object
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Observation":
         """The same on a device, with real numbers of a type."""
@@ -152,22 +170,41 @@ def _correspondences(sample: Sample, background: bool) -> _Map:
     cost time and say nothing, since sums over cells are divided by their number.
     """
     grid, box = sample.object_correspondences, sample.object_correspondences_box
-    if grid is None or box is None:
+    if grid is None or box is None or not _has_cells(sample):
         return _Map(np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, np.int64), 1)
     shape = np.array(grid.shape[1::-1])  # columns, rows
     pitch = box[2:] / shape
     side = int(np.clip(round(float(box[2:].max() / pitch.min())), 1, GRID))
     span = box[2:].max() / pitch  # cells of the map across the square
     steps = (np.arange(side) + 0.5) / side - 0.5
-    columns, rows = (np.floor(shape[k] / 2 + steps * span[k]).astype(np.int64) for k in (0, 1))
+    columns, rows = (np.floor(shape[k] / 2 + steps * span[k] + TIE).astype(np.int64) for k in (0, 1))
     inside = ((columns >= 0) & (columns < shape[0]))[None] & ((rows >= 0) & (rows < shape[1]))[:, None]
     values = grid[rows.clip(0, shape[1] - 1)][:, columns.clip(0, shape[0] - 1)] * inside[..., None]
-    seen = np.isfinite(values).all(2) & (values != 0).any(2)
+    seen = _seen_cells(values)
     pixels = np.stack(np.meshgrid(box[0] + columns * pitch[0], box[1] + rows * pitch[1]), axis=-1)
     chosen = np.ones_like(seen) if background else seen
     points = np.where(seen[..., None], values, 0)[chosen]
     kind = np.where(seen, 1, 2)[chosen]
     return _Map(points.astype(np.float64), _image_coordinates(pixels[chosen], _camera(sample)), kind, side)
+
+
+def _seen_cells(grid: Float[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
+    """Which cells of a map hold a point: numbers, not all 0."""
+    return np.asarray(np.isfinite(grid).all(2) & (grid != 0).any(2))
+
+
+def _has_cells(sample: Sample) -> bool:
+    """Whether a sample has a map with a point in it, over a box that has an area."""
+    grid, box = sample.object_correspondences, sample.object_correspondences_box
+    if grid is None or box is None or not np.isfinite(box).all() or not (box[2:] > 0).all():
+        return False
+    return bool(_seen_cells(grid).any())
+
+
+def _has_masks(sample: Sample) -> bool:
+    """Whether both masks are there, each with the rectangle it is of."""
+    things = (sample.person_mask, sample.person_mask_box, sample.object_mask, sample.object_mask_box)
+    return all(thing is not None for thing in things)
 
 
 def _padded(array: np.ndarray, length: int) -> np.ndarray:
@@ -215,10 +252,8 @@ def contact_candidates(
 
 LACKS: dict[str, Callable[[Sample], bool]] = {
     "wholebody_keypoints": lambda s: s.wholebody_keypoints is None,
-    "object_correspondences": lambda s: (
-        s.object_correspondences is None or s.object_correspondences_box is None or not np.any(s.object_correspondences)
-    ),
-    "masks": lambda s: s.person_mask is None or s.object_mask is None,
+    "object_correspondences": lambda s: not _has_cells(s),
+    "masks": lambda s: not _has_masks(s),
     "occlusion": lambda s: s.human_occlusion is None or s.object_occlusion is None,
 }
 """What a term may need of a sample, and how to tell that it is not there."""

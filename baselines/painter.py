@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from baselines.observation import CROP, FOCAL
-from wildhoi.rendering import measure_capacity, nearest_faces_fixed, pixel_depth, plane_depth, visible_faces
+from wildhoi.rendering import listed_depth, measure_capacity, nearest_faces_fixed, pixel_depth, visible_faces
 
 SIZE = (CROP, CROP)
 
@@ -13,9 +13,9 @@ SIZE = (CROP, CROP)
 class Painter:
     """Draws depth maps on the crop of 256 pixels, in the way that suits a device.
 
-    On a CPU the work follows what is seen. On a GPU (`fixed`) every shape is fixed, so that the host never waits: there
-    is room for a number of candidates that is measured at the first picture of a mesh, and `overflowed` says when it
-    did not suffice, so that the caller can take the steps since then again.
+    On a CPU the work follows what is seen (`faces`, `listed`). On a GPU (`fixed`) every shape is fixed, so that the
+    host never waits (`depth`): there is room for a number of candidates that is measured at the first picture of a
+    mesh, and `overflowed` says when it did not suffice, so that the caller can take the steps since then again.
     """
 
     def __init__(self, backend: str = "torch", *, fixed: bool = False) -> None:
@@ -23,23 +23,32 @@ class Painter:
         self.capacities: dict[str, int] = {}
         self._dropped: list[Tensor] = []
 
+    def faces(
+        self, vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], where: Bool[Tensor, "b h w"]
+    ) -> Int[Tensor, "b h w"]:
+        """The faces that pixels within the box of a mask see, -1 where none; vertices in metres, camera."""
+        camera = _camera(vertices)
+        return visible_faces(vertices, faces, *camera, SIZE, window=bounds(where), backend=self.backend)
+
+    def listed(
+        self,
+        vertices: Float[Tensor, "b v 3"],
+        faces: Int[Tensor, "f 3"],
+        face: Int[Tensor, " n"],
+        image: Int[Tensor, " n"],
+        pixels: Int[Tensor, "n 2"],
+    ) -> Float[Tensor, " n"]:
+        """Depths of pixels that see known faces, metres, differentiable."""
+        return listed_depth(vertices, faces, face, image, pixels, *_camera(vertices))
+
     def depth(
         self, mesh: str, vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], where: Bool[Tensor, "b h w"]
     ) -> Float[Tensor, "b h w"]:
         """Depth in metres, differentiable, at the pixels of a mask that a mesh covers; infinite elsewhere.
 
-        Args:
-            mesh: a name, for the room it needs.
-            vertices: camera, metres.
-            faces: of the mesh.
-            where: pixels that matter.
+        Every shape is fixed; `mesh` is a name, for the room it needs.
         """
-        focal = torch.full((len(vertices), 2), FOCAL, dtype=vertices.dtype, device=vertices.device)
-        camera = focal, torch.full_like(focal, CROP / 2)
-        window = bounds(where)
-        if not self.fixed:
-            face = visible_faces(vertices, faces, *camera, SIZE, window=window, backend=self.backend)
-            return plane_depth(vertices, faces, torch.where(where, face, -1), *camera)
+        camera, window = _camera(vertices), bounds(where)
         if mesh not in self.capacities:
             self.capacities[mesh] = measure_capacity(vertices, faces, *camera, SIZE, window=window)
         room = self.capacities[mesh]
@@ -57,6 +66,11 @@ class Painter:
         if lost:
             self.capacities = {mesh: 2 * room for mesh, room in self.capacities.items()}
         return lost
+
+
+def _camera(vertices: Float[Tensor, "b v 3"]) -> tuple[Float[Tensor, "b 2"], Float[Tensor, "b 2"]]:
+    focal = torch.full((len(vertices), 2), FOCAL, dtype=vertices.dtype, device=vertices.device)
+    return focal, torch.full_like(focal, CROP / 2)
 
 
 def bounds(where: Bool[Tensor, "b h w"]) -> Int[Tensor, "b 4"]:

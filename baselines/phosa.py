@@ -70,7 +70,9 @@ def released_depth(state: State, seen: Observation) -> Float[Tensor, " b"]:
 
 OURS = Recipe(
     weights=WEIGHTS | {"coarse_interaction": WEIGHTS["coarse_interaction"] / PUBLISHED_BATCH},
+    lr=(0.05, 0.02),
     final_lr=0.01,
+    beta2=0.99,
 )
 RELEASED = Recipe(
     weights=WEIGHTS,

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from baselines.initial import NEAREST
 from baselines.observation import Cameras
-from baselines.scene import NEAREST, rotation_from_6d
+from baselines.scene import rotation_from_6d
 
 Coordinates = Literal["camera", "smpl"]
 
@@ -40,24 +41,28 @@ class CameraCoordinates:
 
     Only the third number moves the object along its viewing ray, and the picture hardly changes as it does. A camera
     tens of metres away makes the pose itself a bad thing to optimise: the one direction in which the picture says
-    nothing lies oblique to every axis, and steps aside are punished 10,000 times as much as steps along it.
+    nothing lies oblique to every axis, and steps aside are punished 10,000 times as much as steps along it. An object
+    of fixed scale keeps it, and looks smaller as it goes.
     """
 
     cameras: Cameras
     middle: Float[Tensor, "3"]
     depth: Float[Tensor, "b 1"]
+    fixed_scale: bool = False
 
     def encode(self, place: Place, rotation: Float[Tensor, "b 3 3"]) -> Place:
         """What is optimised."""
         seen = self.cameras.see((place.translation + place.scale * (rotation @ self.middle))[:, None])[:, 0]
-        ratio = self.depth / seen[:, 2:]
-        return Place(torch.cat([seen[:, :2] * ratio, seen[:, 2:]], dim=1), place.scale * ratio)
+        depth = seen[:, 2:].clamp(min=NEAREST)
+        ratio = self.depth / depth
+        size = place.scale if self.fixed_scale else place.scale * ratio
+        return Place(torch.cat([seen[:, :2] * ratio, depth], dim=1), size)
 
     def decode(self, moved: Place, rotation: Float[Tensor, "b 3 3"]) -> Place:
         """The place that it stands for."""
         depth = moved.translation[:, 2:].clamp(min=NEAREST)
         ratio = depth / self.depth
-        scale = moved.scale * ratio
+        scale = moved.scale if self.fixed_scale else moved.scale * ratio
         seen = torch.cat([moved.translation[:, :2] * ratio, depth], dim=1)
         middle = ((seen - self.cameras.translation)[:, None] @ self.cameras.rotation)[:, 0]
         return Place(middle - scale * (rotation @ self.middle), scale)
@@ -72,12 +77,14 @@ def placement(
     middle: Float[Tensor, "3"],
     start: Place,
     rotation: Float[Tensor, "b 3 3"],
+    *,
+    fixed_scale: bool = False,
 ) -> Placement:
     """The coordinates of a batch, by name, for objects that start where they do."""
     if coordinates == "smpl":
         return SmplCoordinates()
     seen = cameras.see((start.translation + start.scale * (rotation @ middle))[:, None])
-    return CameraCoordinates(cameras, middle, seen[:, 0, 2:].clamp(min=NEAREST))
+    return CameraCoordinates(cameras, middle, seen[:, 0, 2:].clamp(min=NEAREST), fixed_scale)
 
 
 def initial_tensors(start: Mapping[str, Tensor], where: Placement) -> dict[str, Tensor]:

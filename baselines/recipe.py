@@ -15,13 +15,20 @@ from wildhoi.method import Option, require_known
 from wildhoi.templates import Template
 
 MOST_STEPS = 1_000_000
-CHOICES = {"coordinates": ("camera", "smpl"), "keypoints": ("table", "regressor"), "precision": ("float32", "float64")}
+CHOICES = {
+    "scale": ("free", "fixed"),
+    "coordinates": ("camera", "smpl"),
+    "keypoints": ("table", "regressor"),
+    "precision": ("float32", "float64"),
+}
 
 MEANINGS = {
     "steps": "steps of the first phase (the object alone) and of the second (the body too)",
     "lr": "learning rates of the two phases, or one for both: metres, radians, shares of scale",
     "final_lr": "share of the learning rate at a phase's last step, reached geometrically",
+    "beta2": "how long Adam remembers the size of gradients: 0 to below 1",
     "tolerance": "an image stops when its loss falls by less than this share in 50 steps; 0: never",
+    "scale": "whether the object's size is fitted too: `free` or `fixed`",
     "coordinates": "object moved in the `camera`'s coordinates, or in the body's, `smpl`",
     "keypoints": "keypoints of the body from the documented `table`, or the authors' `regressor`",
     "precision": "float32 or float64",
@@ -39,7 +46,9 @@ class Recipe:
         second_share: what the weights are multiplied by in the second phase.
         steps, lr: of the two phases.
         final_lr: share of the learning rate that is left at a phase's last step.
+        beta2: of Adam.
         fresh: whether the second phase begins with a new optimiser.
+        scale: whether the object's size is fitted.
         coordinates: in which objects are moved (see `placement`).
         objective: sum or mean over images.
         background: whether the background's cells compete among the correspondences.
@@ -55,7 +64,9 @@ class Recipe:
     steps: tuple[int, int] = (4000, 1000)
     lr: Pair = (0.05, 0.05)
     final_lr: float = 1.0
+    beta2: float = 0.999
     fresh: bool = True
+    scale: Literal["free", "fixed"] = "free"
     coordinates: Coordinates = "camera"
     objective: Literal["sum", "mean"] = "sum"
     background: bool = False
@@ -93,6 +104,8 @@ class Recipe:
                 values[name] = _pair(where, name, value)
             else:
                 values[name] = _number(where, name, value)
+        if not values["beta2"] < 1:
+            raise InputError(f"{where}: beta2 is {values['beta2']:g}, want less than 1")
         return values
 
     def stages(self, values: Mapping[str, Any]) -> list[Stage]:
@@ -101,9 +114,10 @@ class Recipe:
         first = {n: (f, values[n]) for n, f in functions.items() if not TERMS[n].of_body_alone}
         second = {n: (f, values[n] * self.second_share) for n, f in functions.items()}
         (steps, more), (lr, lr_after) = values["steps"], values["lr"]
+        things = tuple(name for name in OBJECT if values["scale"] == "free" or name != "object_scale")
         return [
-            Stage(steps, OBJECT, first, lr, values["final_lr"]),
-            Stage(more, (*BODY, *OBJECT), second, lr_after, values["final_lr"], self.fresh),
+            Stage(steps, things, first, lr, values["final_lr"], values["beta2"]),
+            Stage(more, (*BODY, *things), second, lr_after, values["final_lr"], values["beta2"], self.fresh),
         ]
 
     def needs(self, values: Mapping[str, Any]) -> dict[str, str]:

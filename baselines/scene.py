@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from baselines.initial import NEAREST
 from baselines.observation import Cameras
 from baselines.painter import Painter
 from baselines.parts import Parts
@@ -20,9 +21,6 @@ from wildhoi.templates import Template
 
 BODY = ("betas", "body_pose", "left_hand_pose", "right_hand_pose")
 OBJECT = ("object_rotation", "object_translation", "object_scale", "object_angle")
-NEAREST = 0.1
-"""Metres: a point that is nearer to the camera, or behind it, is projected as if it were there."""
-
 Parameters = Mapping[str, Tensor]
 """By name: betas (b, 10), body_pose (b, 21, 3), left_hand_pose and right_hand_pose (b, 15, 3), object_rotation (b, 6:
 the first two rows), object_translation (b, 3), object_scale (b, 1) and, for objects with a joint, object_angle
@@ -45,7 +43,7 @@ class VertexMeans(NamedTuple):
 
 
 def project(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 2"]:
-    """Image coordinates x/z, y/z of points of a camera's frame."""
+    """Image coordinates x/z, y/z of points of a camera's frame; those behind it as if they were just in front."""
     return points[..., :2] / points[..., 2:].clamp(min=NEAREST)
 
 

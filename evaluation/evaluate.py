@@ -1,7 +1,6 @@
 """`wildhoi evaluate`: a submission against the truth under a protocol."""
 
 import platform
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +16,7 @@ from evaluation.scoring import Item, Job, score_items, template_hashes, template
 from evaluation.summary import summarise
 from wildhoi.body import load_body
 from wildhoi.dataset import DataFolder, load_annotations
+from wildhoi.devices import find_device
 from wildhoi.errors import InputError
 from wildhoi.files import read_json
 from wildhoi.schema import Annotation, BodyKind, Reconstruction
@@ -54,7 +54,8 @@ def evaluate(
     if protocol.stream != STREAM:
         raise InputError(f"protocol {protocol.id} asks for stream {protocol.stream!r}, this version has {STREAM!r}")
     every = load_annotations(data, submission.manifest.split)
-    defects = check_against(submission.manifest, [row.image_id for row in submission.rows], data, every)
+    official, unofficial = _official_images(every, data, protocol)
+    defects = _defects(submission, data, every, official)
     if options.strict:
         defects += [
             Defect("incomplete", d.found, d.expected, "drop --strict to count them as failed")
@@ -63,12 +64,12 @@ def evaluate(
         ]
     if errors(defects):
         raise DefectError(str(submission.path), errors(defects))
-    annotations, unofficial = _official_images(every, data, protocol, options)
+    annotations, reasons = _chosen(official, options.objects)
     records = {row.image_id: row for row in submission.rows}
     items = [Item(annotation, records.get(annotation.image_id)) for annotation in annotations]
     job = _job(data, protocol, options)
     hashes = template_hashes(job, items)
-    unofficial += _unofficial(job, data, protocol, hashes) + _unsound(job, data, submission)
+    unofficial += reasons + _unofficial(job, data, protocol, hashes) + _unsound(job, data, submission, items)
     rows = score_items(items, job, workers=options.workers, progress=progress)
     templates = {name: template_of(job, name) for name in hashes}
     spheres = [n for n, t in templates.items() if t.symmetry(protocol.symmetry.get(n)).kind == "sphere"]
@@ -82,17 +83,10 @@ def evaluate(
 
 
 def _official_images(
-    every: Sequence[Annotation], data: DataFolder, protocol: Protocol, options: Options
+    every: Sequence[Annotation], data: DataFolder, protocol: Protocol
 ) -> tuple[list[Annotation], list[str]]:
-    """The annotations to score, and why a score of them would not be the official one."""
+    """The annotations that the protocol scores, and why a score of them would not be the official one."""
     kept, reasons = list(every), []
-    if options.objects:
-        unknown = sorted(set(options.objects) - {a.object for a in every})
-        if unknown:
-            there = ", ".join(sorted({a.object for a in every}))
-            raise InputError(f"--objects: {', '.join(unknown)} not among the split's objects, want some of {there}")
-        kept = [a for a in kept if a.object in options.objects]
-        reasons.append(f"only the objects {', '.join(sorted(options.objects))} are scored")
     if protocol.image_list:
         path = data.path / "lists" / f"{protocol.image_list}.json"
         if path.is_file():
@@ -106,9 +100,40 @@ def _official_images(
         if any(a.visible is None for a in kept):
             raise InputError(f"{data.path}: {protocol.id} needs the visible share of every image, some have none")
         kept = [a for a in kept if (a.visible or 0.0) >= protocol.min_visible]
+    if protocol.images_per_object:
+        kept = _first_of_each(kept, protocol.images_per_object)
     if not kept:
         raise InputError(f"{data.path}: no annotated image is left to score under {protocol.id}")
     return kept, reasons
+
+
+def _first_of_each(annotations: Sequence[Annotation], count: int) -> list[Annotation]:
+    """The first so many annotations of every object by image id."""
+    kept: dict[str, list[Annotation]] = {}
+    for annotation in sorted(annotations, key=lambda a: a.image_id):
+        kept.setdefault(annotation.object, []).append(annotation)
+    return [annotation for some in kept.values() for annotation in some[:count]]
+
+
+def _defects(
+    submission: Submission, data: DataFolder, every: Sequence[Annotation], official: Sequence[Annotation]
+) -> list[Defect]:
+    """What does not fit the data; an image that the protocol leaves out may be in the submission or not."""
+    left_out = {a.image_id for a in every} - {a.image_id for a in official}
+    ids = [None if row.image_id in left_out else row.image_id for row in submission.rows]
+    return check_against(submission.manifest, ids, data, official)
+
+
+def _chosen(official: Sequence[Annotation], objects: Sequence[str]) -> tuple[list[Annotation], list[str]]:
+    """The annotations of the objects asked for, all where none is, and why a score of them is not the official one."""
+    if not objects:
+        return list(official), []
+    there = {a.object for a in official}
+    if unknown := sorted(set(objects) - there):
+        known = ", ".join(sorted(there))
+        raise InputError(f"--objects: {', '.join(unknown)} not among the split's objects, want some of {known}")
+    reason = f"only the objects {', '.join(sorted(objects))} are scored"
+    return [a for a in official if a.object in objects], [reason]
 
 
 def _image_list(path: Path) -> set[str]:
@@ -127,27 +152,15 @@ def _job(data: DataFolder, protocol: Protocol, options: Options) -> Job:
             f"{chosen}, the data at {data.path} are parameters of {data.body_model}: "
             f"want --body {data.body_model} or --body open"
         )
-    _check_device(options.device)
     return Job(
         protocol,
         body,
         flat_hands=data.body_model == "smplh",
         objects=data.objects,
         shipped_templates=data.body_model == "open",
-        device=options.device,
+        device=find_device(options.device),
         body_folder=options.body_folder,
     )
-
-
-def _check_device(device: str) -> None:
-    """Refuse a device that is not there before any work is done."""
-    import torch
-
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise InputError(f"--device {device}: want cpu, cuda or cuda:N")
-    number = int(device.partition(":")[2] or 0)
-    if device != "cpu" and not number < torch.cuda.device_count():
-        raise InputError(f"--device {device}: PyTorch sees {torch.cuda.device_count()} GPUs here; want cpu")
 
 
 def _unofficial(job: Job, data: DataFolder, protocol: Protocol, hashes: Mapping[str, str]) -> list[str]:
@@ -166,7 +179,7 @@ def _unofficial(job: Job, data: DataFolder, protocol: Protocol, hashes: Mapping[
     return reasons
 
 
-def _unsound(job: Job, data: DataFolder, submission: Submission) -> list[str]:
+def _unsound(job: Job, data: DataFolder, submission: Submission, items: Sequence[Item]) -> list[str]:
     """What makes a score of the right protocol unfit for a table: changed data, a stand-in body, nothing to score."""
     reasons = []
     if changed := data.changed_files(submission.manifest.split):
@@ -176,7 +189,7 @@ def _unsound(job: Job, data: DataFolder, submission: Submission) -> list[str]:
         load_body("smplx", folder=job.body_folder).faces, load_body("open").faces
     ):
         reasons.append("the file of body model smplx holds the open body")
-    if not any(isinstance(row, Reconstruction) for row in submission.rows):
+    if not any(isinstance(item.record, Reconstruction) for item in items):
         reasons.append("no image is reconstructed")
     return reasons
 

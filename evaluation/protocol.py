@@ -30,12 +30,15 @@ RANGES: dict[str, tuple[type, float, float]] = {
     "f_score_points": (int, 1, 1_000_000),
     "seed": (int, 0, 2**63 - 1),
     "min_visible": (float, 0, 1),
+    "images_per_object": (int, 0, 1_000_000),
     "contact_distance": (float, 0, 100),
     "f_score_threshold": (float, 0, 100),
 }
 SYMMETRY = {"kind", "axis", "across", "order", "flip", "point", "point_keypoints"}
 UNITS = ("cm", "degrees", "diameter")
 NUMBERS = {int: "a whole number", float: "a number"}
+LATER: dict[str, int] = {"images_per_object": 0, "default": True}
+"""Fields that came after scores were published, and what their absence means: as such they are in no hash."""
 TEXTS = {"id": r"[\w.-]+@\d+", "title": ".*", "image_list": r"[\w.-]*"}
 
 
@@ -57,8 +60,10 @@ class Protocol:
 
     `points` are drawn per surface for the Chamfer distance; `surface_points` of them, spread over the surface, measure
     the distance to the other one; the F-score draws `f_score_points` of its own. `image_list` names the list of image
-    ids (in the data folder) that is official. `symmetry` overrides single entries of the category table. `templates`
-    maps an object to its template's hash, where it is fixed.
+    ids (in the data folder) that is official. Of the images that it and `min_visible` leave, the first
+    `images_per_object` of every object by id are scored; 0: all. `symmetry` overrides single entries of the category
+    table. `templates` maps an object to its template's hash, where it is fixed. A protocol that is no `default` must be
+    asked for by name.
     """
 
     id: str
@@ -85,11 +90,14 @@ class Protocol:
     symmetry: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
     caveat: str = ""
+    images_per_object: int = 0
+    default: bool = True
 
     @cached_property
     def hash(self) -> str:
-        """Sha256 of the canonical JSON of all fields."""
-        return sha256_text(canonical_json(asdict(self)))
+        """Sha256 of the canonical JSON of all fields but those of `LATER` that say nothing new."""
+        content = {name: value for name, value in asdict(self).items() if name not in LATER or value != LATER[name]}
+        return sha256_text(canonical_json(content))
 
 
 def protocol_ids() -> list[str]:
@@ -120,11 +128,12 @@ def load_protocol(name: str | Path) -> Protocol:
 
 def _parse(path: Path, raw: dict[str, Any]) -> Protocol:
     names = {f.name for f in fields(Protocol)}
-    optional = {"symmetry", "templates", "caveat"}
+    optional = {"symmetry", "templates", "caveat", *LATER}
     if unknown := sorted(set(raw) - names):
         raise InputError(f"{path}: unknown fields {', '.join(unknown)}; a protocol has {', '.join(sorted(names))}")
     if missing := sorted(names - optional - set(raw)):
         raise InputError(f"{path}: missing fields {', '.join(missing)}")
+    raw = {**LATER, **raw}
     for name, allowed in CHOICES.items():
         if raw[name] not in allowed:
             raise InputError(f"{path}: {name} is {raw[name]!r}, want one of {', '.join(allowed)}")
@@ -151,6 +160,8 @@ def _check_values(path: Path, raw: dict[str, Any]) -> None:
     for name, pattern in TEXTS.items():
         if not isinstance(raw[name], str) or not re.fullmatch(pattern, raw[name]):
             raise InputError(f"{path}: {name} is {raw[name]!r}, want text like {pattern}")
+    if not isinstance(raw["default"], bool):
+        raise InputError(f"{path}: default is {raw['default']!r}, want true or false")
     for name in ("datasets", "metrics", "headline"):
         if not isinstance(raw[name], list) or not all(isinstance(item, str) for item in raw[name]):
             raise InputError(f"{path}: {name} is {raw[name]!r}, want a list of names")
@@ -196,12 +207,12 @@ def _check_recall(where: str, entry: Any, metrics: list[str]) -> None:
 
 
 def protocol_for(dataset: str) -> Protocol:
-    """The newest protocol that names a data set.
+    """The newest protocol that names a data set and is not to be asked for by name.
 
     Raises:
         InputError: none does.
     """
-    fitting = [p for p in map(load_protocol, protocol_ids()) if dataset in p.datasets]
+    fitting = [p for p in map(load_protocol, protocol_ids()) if p.default and dataset in p.datasets]
     if not fitting:
         raise InputError(f"no protocol is made for data set {dataset!r}; name one of {', '.join(protocol_ids())}")
     return max(fitting, key=lambda p: int(p.id.rsplit("@", 1)[1]))

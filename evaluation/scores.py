@@ -3,12 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path, read_json, write_text
 from wildhoi.submission.defects import Defect
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCORES, PER_IMAGE = "scores.json", "per_image.parquet"
 SPEC = 1
 TEXTS = ("image_id", "object", "video_id", "status", "reason", "alignment")
 FIELDS = ("spec", "protocol", "submission", "dataset", "official", "overall", "objects", "headline")
@@ -25,14 +29,20 @@ class Scores:
 
 def write_scores(folder: Path, scores: Scores) -> None:
     """Write scores.json and per_image.parquet; scores.json last, so that a folder with one is complete."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    with atomic_path(folder / PER_IMAGE) as temporary:
+        pq.write_table(per_image_table(scores), temporary, compression="zstd")
+    write_text(folder / SCORES, json.dumps(scores.scores, indent=1, sort_keys=False, allow_nan=False) + "\n")
+
+
+def per_image_table(scores: Scores) -> "pa.Table":
+    """What per_image.parquet holds, as a table."""
+    import pyarrow as pa
 
     names = list(scores.rows[0]) if scores.rows else list(TEXTS)
     schema = pa.schema([(name, pa.string() if name in TEXTS else pa.float64()) for name in names])
-    with atomic_path(folder / "per_image.parquet") as temporary:
-        pq.write_table(pa.Table.from_pylist(scores.rows, schema=schema), temporary, compression="zstd")
-    write_text(folder / "scores.json", json.dumps(scores.scores, indent=1, sort_keys=False, allow_nan=False) + "\n")
+    return pa.Table.from_pylist(scores.rows, schema=schema)
 
 
 def read_scores(path: Path) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""Meshes, cameras and slow or foreign renderers for the tests of rendering."""
+"""Meshes, cameras and slow, foreign or imitated renderers for the tests of rendering."""
+
+import sys
+from types import ModuleType
 
 import numpy as np
 import torch
 import trimesh
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def camera(batch=1, focal=5000.0, center=(128.0, 127.0), dtype=torch.float32):
@@ -70,3 +74,62 @@ def embree(vertices, faces, focal, center, size):
     hits = scene.run(np.zeros_like(rays), rays, output=1)
     missed = hits["primID"] < 0
     return hits["primID"].reshape(size), np.where(missed, np.inf, hits["tfar"]).reshape(size)
+
+
+class FakeMeshes:
+    def __init__(self, vertices, faces):
+        self.vertices, self.faces = vertices, faces
+
+
+def fake_rasterize_meshes(meshes, image_size, **options):
+    """A slow pytorch3d: the documented pixel centres of its image plane, and ids counted through the batch."""
+    assert options == {"blur_radius": 0.0, "faces_per_pixel": 1, "perspective_correct": True}
+    assert all(vertices.dtype == torch.float32 for vertices in meshes.vertices)
+    height, width = image_size
+    shorter = min(image_size)
+    first, maps = 0, []
+    for vertices, faces in zip(meshes.vertices, meshes.faces, strict=True):
+        pixels = vertices.double().clone()
+        # centre of pixel i of n, before the flip of both axes: -n/s + (2 i + 1)/s
+        for axis, count in ((0, width), (1, height)):
+            flipped = (vertices[:, axis].double() * shorter + count - 1) / 2
+            pixels[:, axis] = (count - 1 - flipped) * pixels[:, 2]
+        face, _ = slow_faces(pixels, faces, (1.0, 1.0), (0.0, 0.0), image_size)
+        maps.append(np.where(face >= 0, face + first, -1))
+        first += len(faces)
+    return torch.tensor(np.stack(maps))[..., None], None, None, None
+
+
+def install_fake_rasterizer(monkeypatch):
+    renderer, structures = ModuleType("renderer"), ModuleType("structures")
+    renderer.rasterize_meshes, structures.Meshes = fake_rasterize_meshes, FakeMeshes
+    monkeypatch.setitem(sys.modules, "pytorch3d", ModuleType("pytorch3d"))
+    monkeypatch.setitem(sys.modules, "pytorch3d.renderer.mesh.rasterize_meshes", renderer)
+    monkeypatch.setitem(sys.modules, "pytorch3d.structures", structures)
+
+
+class NoSync(TorchDispatchMode):
+    """Refuses every operation that, on a GPU, makes the host wait or brings data from it."""
+
+    FORBIDDEN = (
+        "_local_scalar_dense",
+        "bincount",
+        "equal",
+        "item",
+        "lift_fresh",
+        "masked_select",
+        "nonzero",
+        "repeat_interleave",
+        "_unique",
+        "unique_",
+    )
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.__name__
+        if name.startswith(self.FORBIDDEN):
+            raise AssertionError(f"{name} makes the host wait")
+        if name.startswith(("index.", "index_put", "_index_put")):
+            masks = [index for index in args[1] if index is not None and index.dtype in (torch.bool, torch.uint8)]
+            if masks:
+                raise AssertionError(f"{name} with a mask makes the host wait")
+        return function(*args, **(kwargs or {}))

@@ -24,6 +24,12 @@ COMMANDS = [
     ("demo",),
     ("evaluate",),
     ("occlusion",),
+    ("run",),
+    ("show",),
+    ("reproduce",),
+    ("methods",),
+    ("methods", "list"),
+    ("methods", "info"),
     ("data",),
     ("data", "list"),
     ("data", "info"),
@@ -38,9 +44,11 @@ COMMANDS = [
     ("submission", "init"),
     ("submission", "validate"),
     ("submission", "convert"),
+    ("submission", "merge"),
     ("leaderboard",),
     ("leaderboard", "show"),
     ("leaderboard", "build"),
+    ("leaderboard", "check"),
     ("body",),
     ("body", "info"),
     ("body", "convert"),
@@ -126,8 +134,13 @@ print("LOADED", code, *(name for name in %r if name in sys.modules))
 
 @pytest.mark.parametrize(
     "words",
-    [("--help",), ("evaluate", "--help"), ("submission", "validate", "sub", "--data", "open-sample")],
-    ids=["help", "help of evaluate", "validate"],
+    [
+        ("--help",),
+        ("evaluate", "--help"),
+        ("run", "--help"),
+        ("submission", "validate", "sub", "--data", "open-sample"),
+    ],
+    ids=["help", "help of evaluate", "help of run", "validate"],
 )
 def test_light_commands_import_nothing_heavy(tmp_path, words):
     truth = [Failure(a.image_id, "x") for a in load_annotations(find_data("open-sample"))]

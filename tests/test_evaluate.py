@@ -163,6 +163,67 @@ def test_strict_refuses_what_is_incomplete(tmp_path, data, truth):
     assert score(tmp_path / "all", truth, data, strict=True).warnings == []
 
 
+# The first images of every object
+
+PARTIAL = fast(images_per_object=2)
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    """Five images of each of two objects: the folder, its truth, and the manifest of a submission to it."""
+    data = submissions.make_data(tmp_path_factory.mktemp("five"), FEW, 5, body_model="open", name="open")
+    records = [submissions.as_reconstruction(a) for a in load_annotations(data)]
+    return data, records, replace(submissions.MANIFEST_ROW, dataset="open")
+
+
+def test_the_first_images_of_each_object_by_id_are_scored(tmp_path, five):
+    data, records, manifest = five
+    found = score(tmp_path, records[::-1], data, PARTIAL, manifest, objects=())
+    wanted = [name for thing in FEW for name in sorted(r.image_id for r in records if thing in r.image_id)[:2]]
+    assert sorted(row["image_id"] for row in found.rows) == sorted(wanted)
+    assert found.scores["overall"]["coverage"]["images"] == 4
+    assert all(found.scores["objects"][thing]["coverage"]["scored"] == 2 for thing in FEW)
+
+
+def test_images_that_the_protocol_leaves_out_are_neither_missed_nor_counted(tmp_path, five):
+    data, records, manifest = five
+    first = [r for r in records if r.image_id.endswith(("0000", "0001"))]
+    some = score(tmp_path / "some", first, data, PARTIAL, manifest, objects=(), strict=True)
+    assert some.warnings == [] and some.scores["overall"]["coverage"]["share"] == 1
+    spoilt = [r if r in first else Failure(r.image_id, "x") for r in records]
+    every = score(tmp_path / "every", spoilt, data, PARTIAL, manifest, objects=(), strict=True)
+    assert every.warnings == [] and json.dumps(every.rows) == json.dumps(some.rows)
+    assert every.scores["overall"] == some.scores["overall"]
+
+
+def test_a_missing_image_among_the_first_is_still_missed(tmp_path, five):
+    data, records, manifest = five
+    found = score(tmp_path, records[1:], data, PARTIAL, manifest, objects=())
+    assert [w.code for w in found.warnings] == ["missing-id"] and "1 of 4 missing" in found.warnings[0].found
+    assert found.scores["overall"]["coverage"]["missing"] == 1
+
+
+def test_an_unknown_image_is_named_with_its_own_row(tmp_path, five):
+    data, records, manifest = five
+    with pytest.raises(DefectError) as caught:
+        score(tmp_path, [*records, submissions.reconstruction("nobody")], data, PARTIAL, manifest, objects=())
+    assert [(d.code, d.row, d.image_id) for d in caught.value.defects] == [("unknown-id", len(records), "nobody")]
+
+
+def test_a_submission_of_left_out_images_alone_scores_nothing(tmp_path, five):
+    data, records, manifest = five
+    last = [r for r in records if r.image_id.endswith("0004")]
+    found = score(tmp_path, last, data, PARTIAL, manifest, objects=())
+    assert found.scores["overall"]["coverage"]["scored"] == 0
+    assert "no image is reconstructed" in found.scores["unofficial_because"]
+
+
+def test_fewer_images_than_the_protocol_takes_are_all_of_them(tmp_path, five):
+    data, records, manifest = five
+    found = score(tmp_path, records, data, fast(images_per_object=25), manifest, objects=("baseball",))
+    assert found.scores["overall"]["coverage"]["images"] == 5
+
+
 # What is refused
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from wildhoi.errors import InputError
 from wildhoi.schema import BodyKind, Failure, Reconstruction, Sample
@@ -97,6 +97,7 @@ class Setup:
         return load_body(self.body_model, gender=gender, flat_hand_mean=flat, dtype=dtype, device=self.device)
 
 
+@runtime_checkable
 class Method(Protocol):
     """Reconstructs images; `settings` are the resolved values of its options."""
 
@@ -131,8 +132,9 @@ def load_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
         raise InputError(f"method {name!r} is unknown, want one of: {', '.join(entries) or 'none is installed'}")
     try:
         build: Builder = entries[name].load()
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"method {name!r}: {entries[name].value} cannot be imported ({error})") from None
+    except Exception as error:  # noqa: BLE001 - a foreign module may raise anything as it is imported
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"method {name!r}: {entries[name].value} cannot be imported ({reason})") from None
     return build(settings or {})
 
 
@@ -145,8 +147,8 @@ def require_known(where: str, settings: Mapping[str, Any], known: Mapping[str, A
     for name in settings:
         if name not in known:
             near = get_close_matches(name, known, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"{where}: has no setting {name!r}{meant} It has {', '.join(known) or 'none'}")
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise InputError(f"{where}: has no setting {name!r}{meant}; it has {', '.join(known) or 'none'}")
 
 
 def _entries() -> dict[str, EntryPoint]:

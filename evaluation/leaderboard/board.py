@@ -8,10 +8,14 @@ from rich.console import RenderableType
 from evaluation.leaderboard.data import csv_document, json_document
 from evaluation.leaderboard.documents import latex_document, markdown_document
 from evaluation.leaderboard.entries import Entry, collect, reported_rows
+from evaluation.leaderboard.overview import fill_in
 from evaluation.leaderboard.sheet import Sheet, exclusions, make_sheet
 from evaluation.leaderboard.tables import LeaderboardTable, Statistic, tables
 from evaluation.leaderboard.terminal import terminal_view
+from wildhoi.errors import InputError
 from wildhoi.files import write_text
+
+README = "README.md"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,13 @@ def leaderboard(
 
 
 def build(folder: Path, out: Path, *, per_object: bool = False, statistic: Statistic = "mean") -> list[Path]:
-    """Write LEADERBOARD.md, leaderboard.csv, leaderboard.tex and leaderboard.json into a folder, each atomically."""
+    """Write LEADERBOARD.md, leaderboard.csv, leaderboard.tex and leaderboard.json into a folder, each atomically.
+
+    A README.md there that has marks for it gets an overview of the measured rows between them.
+
+    Raises:
+        InputError: there is no such folder, or the README has one mark without the other.
+    """
     board = leaderboard(folder, per_object=per_object, statistic=statistic)
     texts = {
         "LEADERBOARD.md": board.to_markdown(),
@@ -86,6 +96,21 @@ def build(folder: Path, out: Path, *, per_object: bool = False, statistic: Stati
         "leaderboard.tex": board.to_latex(),
         "leaderboard.json": board.to_json(),
     }
+    if (readme := _readme(folder, out)) is not None:
+        texts[README] = readme
     for name, text in texts.items():
         write_text(out / name, text)
     return [out / name for name in texts]
+
+
+def _readme(folder: Path, out: Path) -> str | None:
+    """The README of a folder with its overview made anew; None where there is none, or it has no marks."""
+    path = out / README
+    if not path.is_file():
+        return None
+    try:
+        return fill_in(path.read_text(), collect(folder)[0])
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

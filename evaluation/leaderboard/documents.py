@@ -10,7 +10,7 @@ def markdown_document(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
     """Sections with a pipe table each; texts from submissions are escaped."""
     parts = ["# Leaderboard", *(part for sheet in sheets for part in _markdown_parts(sheet))]
     if notes:
-        parts += ["## Not in the tables", _bullets(notes)]
+        parts += ["## Not in the tables", bullets(notes)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -18,14 +18,17 @@ def _markdown_parts(sheet: Sheet) -> list[str]:
     parts = [f"## {markdown(sheet.title)}", markdown(sheet.origin)]
     if sheet.apart:
         parts.append(f"**Set apart:** {markdown(sheet.apart)}.")
-    return [*parts, _pipe_table(sheet), _bullets(sheet.notes)]
+    return [*parts, pipe_table(sheet), bullets(sheet.notes)]
 
 
-def _bullets(lines: Sequence[str]) -> str:
+def bullets(lines: Sequence[str]) -> str:
+    """A list of escaped lines."""
     return "\n".join(f"- {markdown(line)}" for line in lines)
 
 
-def _pipe_table(sheet: Sheet) -> str:
+def pipe_table(sheet: Sheet) -> str:
+    """A table of Markdown, its cells escaped and padded to columns."""
+
     def line(texts: Sequence[str]) -> str:
         padded = (f"{t:>{w}}" if r else f"{t:<{w}}" for t, w, r in zip(texts, widths, sheet.right, strict=True))
         return f"| {' | '.join(padded)} |"

@@ -12,15 +12,14 @@ from wildhoi.body.model import BodyModel, Posture
 from wildhoi.schema import N_BETAS
 
 
-class _Terms(NamedTuple):
-    """Which point and joint each term belongs to, and what the vertices that follow the joint add up to at rest."""
+class _Sums(NamedTuple):
+    """For each point and each joint that its vertices follow: what they add up to at rest; weight 0 fills up."""
 
-    point: Int[np.ndarray, " n"]
-    joint: Int[np.ndarray, " n"]
-    weight: Float[np.ndarray, " n"]
-    rest: Float[np.ndarray, "n 3"]
-    shape: Float[np.ndarray, "n 3 10"]
-    correctives: Float[np.ndarray, "n 3 c"] | None
+    joint: Int[np.ndarray, "k m"]
+    weight: Float[np.ndarray, "k m"]
+    rest: Float[np.ndarray, "k m 3"]
+    shape: Float[np.ndarray, "k m 3 10"]
+    correctives: Float[np.ndarray, "k m 3 c"] | None
 
 
 class SurfacePoints:
@@ -42,49 +41,51 @@ class SurfacePoints:
             body: the model; its device and type are taken.
             weights: of each point (row) for each vertex (column).
         """
-        self.n_points = int(weights.shape[0])
-        terms = _take_sums(body, sparse.csr_matrix(weights))
+        sums = _take_sums(body, sparse.csr_matrix(weights))
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.as_tensor(array, dtype=body.dtype, device=body.device)
 
-        self._joint = torch.as_tensor(terms.joint, device=body.device)
-        self._weight, self._rest = tensor(terms.weight)[:, None], tensor(terms.rest)
-        self._shape = tensor(terms.shape.reshape(-1, N_BETAS).T)
-        self._correctives = None if terms.correctives is None else tensor(np.moveaxis(terms.correctives, 2, 0))
-        self._sum = tensor(terms.point == np.arange(self.n_points)[:, None])
+        self._joint = torch.as_tensor(sums.joint, device=body.device)
+        self._weight, self._rest = tensor(sums.weight)[..., None], tensor(sums.rest)
+        self._shape = tensor(sums.shape.reshape(-1, N_BETAS).T)
+        self._correctives = None
+        if sums.correctives is not None:
+            self._correctives = tensor(sums.correctives.reshape(-1, sums.correctives.shape[-1]).T)
 
     def __call__(self, posture: Posture) -> Float[Tensor, "b k 3"]:
         """The points of posed bodies; metres, SMPL frame."""
-        rest = self._rest + (posture.betas @ self._shape).view(len(posture.betas), -1, 3)
+        rest = self._rest + (posture.betas @ self._shape).view(len(posture.betas), *self._rest.shape)
         if self._correctives is not None:
-            rest = rest + (posture.feature @ self._correctives.flatten(1)).view(len(posture.betas), -1, 3)
+            rest = rest + (posture.feature @ self._correctives).view(rest.shape)
         arm = rest - self._weight * posture.rest[:, self._joint]
-        turned = (posture.joints.rotations[:, self._joint] @ arm[..., None])[..., 0]
+        # a product of many small matrices is slow as such
+        turned = (posture.joints.rotations[:, self._joint] * arm[..., None, :]).sum(-1)
         moved: Tensor = turned + self._weight * posture.joints.positions[:, self._joint]
-        return self._sum @ moved
+        return moved.sum(2)
 
 
-def _take_sums(body: BodyModel, weights: sparse.csr_matrix) -> _Terms:
-    """For every point and every joint that its vertices follow: what they add up to."""
+def _take_sums(body: BodyModel, weights: sparse.csr_matrix) -> _Sums:
+    """Add up over the vertices of every point, once."""
     skinning = body.skinning.double().cpu().numpy()
     template = body.rest_vertices(torch.zeros(1, N_BETAS, dtype=body.dtype, device=body.device))[0]
     rest, shape = template.double().cpu().numpy(), body.shape_directions.double().cpu().numpy()
     directions = np.concatenate([rest[..., None], shape.reshape(-1, 3, N_BETAS)], axis=2)
     correctives = None if body.correctives is None else body.correctives.cpu().numpy().T.reshape(len(rest), 3, -1)
-    parts: list[tuple[np.ndarray, ...]] = []
-    for point in range(weights.shape[0]):
-        row = weights.getrow(point)
-        follows = skinning[row.indices] * row.data[:, None]
-        joints = np.flatnonzero(np.abs(follows).sum(0))
-        shares = follows[:, joints].T
-        parts.append((
-            np.full(len(joints), point), joints, shares.sum(1),
-            np.tensordot(shares, directions[row.indices], 1),
-            np.empty(0) if correctives is None else np.tensordot(shares, correctives[row.indices], 1),
-        ))  # fmt: skip
-    point_, joint, weight, moved, pose = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _Terms(point_, joint, weight, moved[..., 0], moved[..., 1:], pose if correctives is not None else None)
+    rows = [weights.getrow(point) for point in range(weights.shape[0])]
+    follows = [skinning[row.indices] * row.data[:, None] for row in rows]
+    joints = [np.flatnonzero(np.abs(follow).sum(0)) for follow in follows]
+    size = (len(rows), max((len(each) for each in joints), default=0))
+    joint, weight = np.zeros(size, np.int64), np.zeros(size)
+    moved = np.zeros((*size, 3, 1 + N_BETAS))
+    pose = None if correctives is None else np.zeros((*size, 3, correctives.shape[2]))
+    for point, (row, follow, chosen) in enumerate(zip(rows, follows, joints, strict=True)):
+        shares, used = follow[:, chosen].T, slice(len(chosen))
+        joint[point, used], weight[point, used] = chosen, shares.sum(1)
+        moved[point, used] = np.tensordot(shares, directions[row.indices], 1)
+        if pose is not None and correctives is not None:
+            pose[point, used] = np.tensordot(shares, correctives[row.indices], 1)
+    return _Sums(joint, weight, moved[..., 0], moved[..., 1:], pose)
 
 
 def single_vertices(index: Int[np.ndarray, " n"], n_vertices: int) -> sparse.csr_matrix:

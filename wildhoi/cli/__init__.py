@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from wildhoi import __version__
-from wildhoi.cli import body, data, leaderboard, occlusion, submission
+from wildhoi.cli import body, data, leaderboard, methods, occlusion, reproduce, run, submission
+from wildhoi.cli.fits import show as show_fit
 from wildhoi.cli.shared import (
     Data,
     Json,
@@ -36,9 +37,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for name, group in (("data", data), ("submission", submission), ("leaderboard", leaderboard), ("body", body)):
+GROUPS = {"data": data, "methods": methods, "submission": submission, "leaderboard": leaderboard, "body": body}
+for name, group in GROUPS.items():
     app.add_typer(group.app, name=name)
+app.command()(run.run)
+app.command("show")(show_fit)
 app.command()(occlusion.occlusion)
+app.command()(reproduce.reproduce)
 
 
 @app.command()
@@ -105,24 +110,24 @@ def evaluate(
 ) -> None:
     """Score a submission: prints a table, writes scores.json and per_image.parquet."""
     from evaluation.protocol import load_protocol, protocol_for
-    from wildhoi.dataset import find_data
     from wildhoi.files import require_writable
+    from wildhoi.open_scenes.truth import truth_of
     from wildhoi.submission.folder import read_submission
 
     target = out or submission
     require_writable(target)
     handed_in = read_submission(submission)
-    folder = find_data(data or handed_in.manifest.dataset)
-    chosen = load_protocol(protocol) if protocol else protocol_for(folder.name)
-    # torch comes only after everything that can be refused without it
-    from evaluation.evaluate import Options
-    from evaluation.evaluate import evaluate as score
+    with Progress() as progress, truth_of(data or handed_in.manifest.dataset) as folder:
+        chosen = load_protocol(protocol) if protocol else protocol_for(folder.name)
+        # torch comes only after everything that can be refused without it
+        from evaluation.evaluate import Options
+        from evaluation.evaluate import evaluate as score
+
+        options = Options(body, names(objects), strict, workers, device)
+        scores = score(handed_in, folder, chosen, options, lambda done, total: progress("scoring", done, total))
     from evaluation.report import score_report
     from evaluation.scores import write_scores
 
-    options = Options(body, names(objects), strict, workers, device)
-    with Progress() as progress:
-        scores = score(handed_in, folder, chosen, options, lambda done, total: progress("scoring", done, total))
     write_scores(target, scores)
     if as_json:
         return show_json(scores.scores)
@@ -148,7 +153,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit as ending:
         if ending.code == INTERRUPTED:
-            say("stopped; what was finished is kept, and long work goes on with the same command")
+            say(
+                "stopped; what was finished is kept, and long work goes on with the same command (a run: with --resume)"
+            )
         raise
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -78,11 +78,14 @@ class Progress(AbstractContextManager["Progress"]):
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def __call__(self, name: str, done: int, total: int) -> None:
-        """Move the bar of a piece of work."""
+    def __call__(self, name: str, done: int, total: int, note: str = "") -> None:
+        """Move the bar of a piece of work; the note stands beside its name."""
+        from rich.markup import escape
+
         if name not in self._tasks:
             self._tasks[name] = self._bar.add_task(name, total=total)
-        self._bar.update(self._tasks[name], completed=done, total=total, visible=done < total)
+        text = escape(f"{name} {note}".rstrip())
+        self._bar.update(self._tasks[name], completed=done, total=total, visible=done < total, description=text)
 
 
 def say_defects(defects: Sequence[Defect]) -> None:

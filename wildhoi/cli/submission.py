@@ -1,4 +1,4 @@
-"""`wildhoi submission`: make, check and convert submissions."""
+"""`wildhoi submission`: make, check, convert and merge submissions."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from wildhoi.cli.shared import Data, Json, printable, say, show, show_json
 from wildhoi.submission.defects import Defect, errors
 from wildhoi.submission.folder import Submission
 
-app = typer.Typer(help="Make, check and convert submissions.", no_args_is_help=True)
+app = typer.Typer(help="Make, check, convert and merge submissions.", no_args_is_help=True)
 SHOWN_DEFECTS = 200  # of a table that somebody reads
 
 
@@ -111,3 +111,24 @@ def convert(
         say(f"warning: {warning}")
     files = f"{done.files} file" + ("s" if done.files > 1 else "")
     say(f"wrote {out}: {done.reconstructions} reconstructions, {done.failures} failures, from {files}")
+
+
+@app.command("merge")
+def merge(
+    parts: Annotated[
+        list[Path], typer.Argument(metavar="PART...", help="Submissions of one method with other images.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The submission to write.")],
+    as_json: Json = False,
+) -> None:
+    """Make one submission of several: the shards of a run, or one submission per object."""
+    from wildhoi.files import require_writable
+    from wildhoi.submission.merge import merge_submissions
+
+    require_writable(out)
+    done = merge_submissions(parts, out)
+    if as_json:
+        return show_json({"written": str(out), **asdict(done)})
+    if done.absent:
+        say(f"warning: not among the parts: shard {', '.join(done.absent)}")
+    say(f"wrote {out}: {done.rows - done.failures} reconstructions, {done.failures} failures, from {len(parts)} parts")

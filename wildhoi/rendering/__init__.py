@@ -6,6 +6,14 @@ width W shows u from -0.5 to W - 0.5, as the WildHOI release counts. Maps are in
 """
 
 from wildhoi.rendering.camera import project as project
+from wildhoi.rendering.depth import DepthMaps as DepthMaps
+from wildhoi.rendering.depth import depth_maps as depth_maps
+from wildhoi.rendering.depth import listed_depth as listed_depth
+from wildhoi.rendering.depth import pixel_depth as pixel_depth
+from wildhoi.rendering.depth import plane_depth as plane_depth
+from wildhoi.rendering.fixed import FixedFaces as FixedFaces
+from wildhoi.rendering.fixed import measure_capacity as measure_capacity
+from wildhoi.rendering.fixed import nearest_faces_fixed as nearest_faces_fixed
 from wildhoi.rendering.occlusion import Occlusion as Occlusion
 from wildhoi.rendering.occlusion import occlusion as occlusion
 from wildhoi.rendering.occlusion import overlap_vertices as overlap_vertices
@@ -13,5 +21,5 @@ from wildhoi.rendering.pictures import picture as picture
 from wildhoi.rendering.pictures import shade as shade
 from wildhoi.rendering.raster import Raster as Raster
 from wildhoi.rendering.raster import interpolate as interpolate
-from wildhoi.rendering.raster import plane_depth as plane_depth
 from wildhoi.rendering.raster import rasterize as rasterize
+from wildhoi.rendering.raster import visible_faces as visible_faces

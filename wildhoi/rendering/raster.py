@@ -12,9 +12,6 @@ from wildhoi.rendering.camera import project
 
 BACKENDS = {"torch": zbuffer.nearest_faces, "pytorch3d": pytorch3d_backend.nearest_faces}
 
-MIN_COSINE = 1e-2
-"""Least cosine between ray and normal that `plane_depth` divides by; bounds its gradient at about 100 m/m."""
-
 
 class Raster(NamedTuple):
     """What every pixel sees: `point = sum_i barycentric_i vertex_i` of its face, at `depth = point.z`."""
@@ -34,6 +31,7 @@ def rasterize(
     principal_point: Float[Tensor, "b 2"],
     size: tuple[int, int],
     *,
+    window: Int[Tensor, "b 4"] | None = None,
     backend: str = "torch",
 ) -> Raster:
     """Find the nearest face of every pixel; both sides of a face are seen, and nothing here has a gradient.
@@ -49,46 +47,40 @@ def rasterize(
         focal: (fx, fy), pixels.
         principal_point: (cx, cy), pixels.
         size: (height, width).
+        window: pixels (left, top, right, bottom), inclusive, to draw of each image, where not all of it: within, every
+            bit is that of the whole picture; outside it is empty; where right < left nothing is drawn.
         backend: `torch`, or `pytorch3d` where that is installed.
 
     Raises:
         InputError: the backend is unknown.
         MissingAssetError: pytorch3d is not installed.
     """
-    if backend not in BACKENDS:
-        raise InputError(f"backend: got {backend!r}, wanted one of {', '.join(BACKENDS)}")
+    face = visible_faces(vertices, faces, focal, principal_point, size, window=window, backend=backend)
     with torch.no_grad():
         camera = focal.double(), principal_point.double()
-        face = BACKENDS[backend](vertices.detach().double(), faces.long(), *camera, size)
         depth, barycentric = _surface(vertices.detach().double(), faces.long(), face, *camera)
         return Raster(face, depth.to(vertices.dtype), barycentric.to(vertices.dtype))
 
 
-def plane_depth(
+def visible_faces(
     vertices: Float[Tensor, "b v 3"],
     faces: Int[Tensor, "f 3"],
-    raster_face: Int[Tensor, "b h w"],
     focal: Float[Tensor, "b 2"],
     principal_point: Float[Tensor, "b 2"],
-) -> Float[Tensor, "b h w"]:
-    """Intersect each pixel's ray with the plane of its face: depth in metres, differentiable, infinite where empty.
+    size: tuple[int, int],
+    *,
+    window: Int[Tensor, "b 4"] | None = None,
+    backend: str = "torch",
+) -> Int[Tensor, "b h w"]:
+    """Find the nearest face of every pixel, -1 where empty: `rasterize` without its depths and places, and its errors.
 
-    `z = n.v0 / n.d`, with the normal n of the face (v0, v1, v2) and the ray d = ((x - cx)/fx, (y - cy)/fy, 1), worked
-    out as `z0 + n.(v0 - z0 d) / n.d` since v0 lies next to the ray. For a face within MIN_COSINE of edge-on, |n.d|
-    is held at that bound as a constant: the depth stays between z0 and the plane's, the gradient stays finite.
-    Which face a pixel sees carries no gradient, so silhouettes do not move.
+    The work for a window grows with it, but for one look at every face; the maps are of the picture's size. To have
+    them of the window's size as well, take its corner from the principal point: see docs/renderers.md.
     """
-    image, y, x = torch.nonzero(raster_face >= 0, as_tuple=True)
-    v0, v1, v2 = _corners(vertices, faces, raster_face, image, y, x)
-    ray_xy = (torch.stack([x, y], -1) - principal_point[image]) / focal[image]
-    ray = torch.cat([ray_xy, torch.ones_like(ray_xy[:, :1])], -1)
-    normal = torch.linalg.cross(v1 - v0, v2 - v0)
-    slope = (normal * ray).sum(-1)
-    least = MIN_COSINE * (normal.norm(dim=-1) * ray.norm(dim=-1)).detach()
-    slope = torch.where(slope.abs() < least, torch.copysign(least, slope.detach()), slope)
-    depth = v0[:, 2] + (normal * (v0 - v0[:, 2:] * ray)).sum(-1) / slope
-    empty = torch.full(raster_face.shape, torch.inf, dtype=depth.dtype, device=depth.device)
-    return empty.index_put((image, y, x), depth)
+    if backend not in BACKENDS:
+        raise InputError(f"backend: got {backend!r}, wanted one of {', '.join(BACKENDS)}")
+    with torch.no_grad():
+        return BACKENDS[backend](vertices.detach(), faces.long(), focal, principal_point, size, window)
 
 
 def interpolate(

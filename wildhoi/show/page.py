@@ -21,7 +21,9 @@ WIDE = 1.15
 """Four panels wider than this over their height stand in two rows."""
 
 
-def write_page(out: Path, panels: list[Panel], title: str, subtitle: str, caption: str) -> None:
+def write_page(
+    out: Path, panels: list[Panel], title: str, subtitle: str, caption: str, *, columns: int | None = None
+) -> None:
     """Write panels of one size as a PNG: in a row, or in two rows where four would be too wide.
 
     Args:
@@ -30,12 +32,13 @@ def write_page(out: Path, panels: list[Panel], title: str, subtitle: str, captio
         title: the heading, bold.
         subtitle: beside it.
         caption: the line below.
+        columns: panels in a row, where that is known better.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     height, width = panels[0].pixels.shape[:2]
-    columns = 2 if len(panels) == 4 and width > WIDE * height else len(panels)
+    columns = columns or (2 if len(panels) == 4 and width > WIDE * height else len(panels))
     rows = -(-len(panels) // columns)
     # words grow with the page, which is looked at as a whole
     zoom = float(np.clip(columns * width / NORMAL, 1, 1.6))

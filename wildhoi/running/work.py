@@ -1,0 +1,185 @@
+"""One batch after another through a method: what it gives back is checked, and too large a batch is cut."""
+
+import gc
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from wildhoi.errors import RunError, WildhoiError
+from wildhoi.method import Method, Moment, Setup
+from wildhoi.running.plan import Batch, SampleReader
+from wildhoi.running.record import Diary
+from wildhoi.running.watching import Watch
+from wildhoi.schema import Camera, Failure, Human, ObjectPose, Reconstruction, Sample
+from wildhoi.submission.table import MAX_REASON, read_predictions, write_predictions
+
+Records = list[Reconstruction | Failure]
+
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|alloc_failed|(can't|cannot|could not|unable to|failed to) allocate", re.IGNORECASE
+)
+CHECKPOINT = ".npz"
+
+
+@dataclass
+class Worker:
+    """Turns a batch into a file of predictions; `size` shrinks, for good, when memory runs out."""
+
+    method: Method
+    setup: Setup
+    reader: SampleReader
+    diary: Diary
+    watch: Watch
+    checkpoints: Path
+    size: int
+    _losses: dict[str, float] = field(default_factory=dict)
+
+    def work(self, batch: Batch, path: Path) -> None:
+        """Reconstruct a batch, write its file and its line of the diary.
+
+        Raises:
+            RunError: the method failed, or gave back something else than one record for each image in order.
+        """
+        samples = self.reader.read(batch)
+        start = time.perf_counter()
+        records = self._reconstruct(path.name, samples)
+        seconds = time.perf_counter() - start
+        records = self._store(path, records)
+        failures = sum(isinstance(record, Failure) for record in records)
+        losses = {name: value if math.isfinite(value) else None for name, value in self._losses.items()}
+        self.diary.write(
+            "batch",
+            key=path.name,
+            images=len(records),
+            failures=failures,
+            seconds=round(seconds, 3),
+            losses=losses,
+            device=self.setup.device,
+            size=self.size,
+        )
+
+    def _reconstruct(self, key: str, samples: Sequence[Sample]) -> Records:
+        """The records of a batch; parts of it, each half as large as before, where memory does not suffice."""
+        self._losses = {}
+        records: Records = []
+        while len(records) < len(samples):
+            first = len(records)
+            part = samples[first : first + self.size]
+            found = self._attempt(key, part, "" if len(part) == len(samples) else f".{first}-{first + len(part)}")
+            if found is not None:
+                records += found
+            elif len(part) == 1:
+                records.append(Failure(part[0].image_id, "out of memory"))
+            else:
+                self.size = (len(part) + 1) // 2
+                self.watch.say(
+                    f"{key}: {len(part)} images at once are too many for the memory; {self.size} from here on"
+                )
+        return records
+
+    def _attempt(self, key: str, samples: Sequence[Sample], part: str) -> Records | None:
+        """What the method makes of some images; None where memory ran out."""
+        checkpoint = self.checkpoints / f"{key}{part}{CHECKPOINT}"
+        setup = replace(self.setup, checkpoint=checkpoint, watch=self._listener(key))
+        start = time.perf_counter()
+        try:
+            found = self.method.reconstruct(samples, setup)
+        except WildhoiError:
+            raise
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise self._failure(key, samples, f"{type(error).__name__}: {error}") from error
+        else:
+            each = (time.perf_counter() - start) / len(samples)
+            return [_timed(record, each) for record in self._checked(key, samples, found)]
+        # outside the handler, whose exception keeps what the method had allocated
+        checkpoint.unlink(missing_ok=True)
+        _free_memory()
+        return None
+
+    def _listener(self, key: str) -> Callable[[Moment], None]:
+        def listen(moment: Moment) -> None:
+            self._losses = {str(name): float(value) for name, value in moment.losses.items()}
+            self.watch.moment(key, moment)
+
+        return listen
+
+    def _checked(self, key: str, samples: Sequence[Sample], found: Any) -> Records:
+        """The records, found to be one for each sample, in their order."""
+        if not isinstance(found, list | tuple) or len(found) != len(samples):
+            got = f"{len(found)} records" if isinstance(found, list | tuple) else type(found).__name__
+            raise self._failure(key, samples, f"gave back {got}, want a list of {len(samples)} records")
+        for sample, record in zip(samples, found, strict=True):
+            if wrong := _wrong(record, sample.image_id):
+                raise self._failure(key, samples, f"gave back {wrong} for image {sample.image_id!r}")
+        return list(found)
+
+    def _failure(self, key: str, samples: Sequence[Sample], what: str) -> RunError:
+        images = f"{len(samples)} images from {samples[0].image_id!r} on"
+        text = " ".join(what.split())
+        return RunError(
+            f"method {self.method.info.name}, batch {key} ({images}): {text}; finished batches are kept, and the same "
+            "command with --resume goes on"
+        )
+
+    def _store(self, path: Path, records: Records) -> Records:
+        """Write a batch; a reconstruction that no submission may hold becomes a failure that says why."""
+        write_predictions(path, records)
+        _, defects = read_predictions(path)
+        wrong = {defect.image_id: defect for defect in reversed(defects) if defect.severity == "error"}
+        if not wrong:
+            return records
+        kept: Records = []
+        for record in records:
+            if defect := wrong.get(record.image_id):
+                reason = f"invalid reconstruction: {defect.code}: {defect.found}"[:MAX_REASON]
+                kept.append(Failure(record.image_id, reason))
+            else:
+                kept.append(record)
+        write_predictions(path, kept)
+        return kept
+
+
+def _wrong(record: Any, image_id: str) -> str:
+    """What is wrong with a record, in words; nothing where it is one of that image."""
+    if isinstance(record, Failure):
+        parts: dict[str, tuple[Any, type | tuple[type, ...]]] = {"reason": (record.reason, str)}
+    elif isinstance(record, Reconstruction):
+        parts = {
+            "human": (record.human, Human),
+            "object_pose": (record.object_pose, ObjectPose),
+            "camera": (record.camera, (Camera, type(None))),
+        }
+        if isinstance(record.object_pose, ObjectPose):
+            parts["scale"] = (record.object_pose.scale, Real)
+            parts["angle"] = (record.object_pose.angle, (Real, type(None)))
+    else:
+        return f"{type(record).__name__}, want Reconstruction or Failure,"
+    parts["seconds"] = (record.seconds, (Real, type(None)))
+    if record.image_id != image_id:
+        return f"a record of {record.image_id!r}"
+    named = [name for name, (value, kinds) in parts.items() if not isinstance(value, kinds)]
+    return f"a record with {named[0]} of type {type(parts[named[0]][0]).__name__}" if named else ""
+
+
+def _timed(record: Reconstruction | Failure, seconds: float) -> Reconstruction | Failure:
+    return record if record.seconds is not None else replace(record, seconds=seconds)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory did not suffice, on the processor or on a GPU."""
+    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
+        sys.modules["torch"].cuda.empty_cache()
