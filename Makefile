@@ -22,6 +22,7 @@ benchmark: .venv/test-installed
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing into .venv (about a minute; PyTorch is the large part) ..."
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@rm -rf wildhoi.egg-info  # an old one hides the methods that are registered since
 	@$(PIP) -e .
 	@touch $@
 
