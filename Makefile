@@ -41,6 +41,7 @@ assets: .venv/test-installed
 	.venv/bin/python -m tools.render_body
 	.venv/bin/python -m tools.render_frames
 	.venv/bin/python -m tools.render_sheets
+	.venv/bin/python -m tools.render_fit
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -54,9 +54,10 @@ class FittedMethod:
         for name in ("human", "camera"):
             if getattr(sample, name) is None:
                 return f"no usable {WHAT[name]}, from which every fit starts"
-        for need, term in self.recipe.needs(self.settings).items():
+        for need, terms in self.recipe.needs(self.settings).items():
             if LACKS[need](sample):
-                return f"no {WHAT[need]}, which the term {term} needs; --set {term}=0 fits without it"
+                without = " ".join(f"--set {term}=0" for term in terms)
+                return f"no {WHAT[need]}, for {' and '.join(terms)}; {without} fits without"
         return ""
 
     def _fit(self, samples: Sequence[Sample], setup: Setup) -> dict[str, Reconstruction | Failure]:

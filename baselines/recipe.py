@@ -120,9 +120,13 @@ class Recipe:
             Stage(more, (*BODY, *things), second, lr_after, values["final_lr"], values["beta2"], self.fresh),
         ]
 
-    def needs(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """What a sample must have: the input, and the term of a weight that needs it."""
-        return {need: name for name in self.weights if values[name] for need in TERMS[name].needs}
+    def needs(self, values: Mapping[str, Any]) -> dict[str, list[str]]:
+        """What a sample must have: each input, and the terms of some weight that need it."""
+        found: dict[str, list[str]] = {}
+        for name in self.weights:
+            for need in TERMS[name].needs if values[name] else ():
+                found.setdefault(need, []).append(name)
+        return found
 
 
 def _number(where: str, name: str, value: Any) -> float:

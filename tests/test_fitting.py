@@ -1,10 +1,13 @@
 """Fits as a whole: exact data, batches, interruptions, settings, and what becomes of images that lack something."""
 
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from body_files import open_arrays, write_smplh
 from exact_images import exact_sample
 from fit_scenes import samples_of
 
@@ -14,11 +17,12 @@ from baselines import fitting
 from baselines.checkpoint import Checkpoint
 from baselines.fitted import FittedMethod
 from baselines.fitting import fit
+from baselines.losses import TERMS
 from baselines.painter import Painter
 from baselines.phosa import OURS, RELEASED, build_phosa, build_released
 from baselines.scene import BODY
 from wildhoi.dataset import find_data, load_annotations
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.geometry import axis_rotation, geodesic_angle
 from wildhoi.method import Setup
 from wildhoi.schema import Failure, Human, Reconstruction
@@ -228,10 +232,10 @@ def without_numbers(human):
     [
         ({"human": None}, "no usable estimate of the person"),
         ({"camera": None}, "no usable camera"),
-        ({"object_correspondences": None}, "--set correspondences=0 fits without it"),
-        ({"object_correspondences": np.zeros((4, 4, 3))}, "--set correspondences=0 fits without it"),
-        ({"person_mask": None}, "--set ordinal_depth=0 fits without it"),
-        ({"wholebody_keypoints": None}, "no wholebody keypoints"),
+        ({"object_correspondences": None}, "for correspondences; --set correspondences=0 fits without"),
+        ({"object_correspondences": np.zeros((4, 4, 3))}, "for correspondences; --set correspondences=0 fits without"),
+        ({"person_mask": None}, "--set ordinal_depth=0 fits without"),
+        ({"wholebody_keypoints": None}, "--set body_keypoints=0 --set hand_keypoints=0 fits without"),
     ],
 )
 def test_what_lacks_an_input_fails_and_the_rest_goes_on(images, changes, words):
@@ -339,3 +343,53 @@ def test_methods_say_what_they_are():
         method = build({})
         assert isinstance(method, FittedMethod) and set(method.info.options) == set(method.settings)
         assert all(option.meaning for option in method.info.options.values())
+
+
+def made_up_bodies(folder):
+    """SMPL-X and SMPL-H files in the layout of the licensed ones, and the authors' regressor; made of the open body."""
+    arrays = open_arrays()
+    (folder / "smplx").mkdir()
+    np.savez(folder / "smplx" / "SMPLX_NEUTRAL.npz", **arrays)
+    matrix = np.zeros((65, len(arrays["v_template"])), np.float32)
+    matrix[np.arange(65), np.arange(65)] = 1
+    np.savez(folder / "smplx" / "smplx_wholebody_regressor.npz", wholebody_regressor=matrix)
+    write_smplh(folder, genders=("male",))
+    return folder
+
+
+def test_licensed_bodies_fit_too(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("WILDHOI_BODY_MODELS", str(made_up_bodies(tmp_path)))
+    template = setup().template(NAME)
+    monkeypatch.setattr(Setup, "template", lambda self, name: template)
+    male = [replace(image, gender="male") for image in images[:2]]
+    for kind, samples in (("smplx", images[:2]), ("smplh", male)):
+        records = build_phosa(BRIEF).reconstruct(samples, Setup(kind, DATA.objects))
+        assert all(isinstance(record, Reconstruction) for record in records)
+    table, regressor = (
+        build_phosa({**BRIEF, "keypoints": keypoints}).reconstruct(images[:1], Setup("smplx", DATA.objects))[0]
+        for keypoints in ("table", "regressor")
+    )
+    assert (table.human.body_pose != regressor.human.body_pose).any()
+    with pytest.raises(InputError, match="data's body model is open"):
+        build_phosa({**BRIEF, "keypoints": "regressor"}).reconstruct(images[:1], setup())
+
+
+def test_a_regressor_that_is_not_there_is_named(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("WILDHOI_BODY_MODELS", str(tmp_path))
+    with pytest.raises(MissingAssetError, match=r"smplx_wholebody_regressor\.npz is missing: not in"):
+        build_phosa({**BRIEF, "keypoints": "regressor"}).reconstruct(images[:1], setup())
+
+
+def test_the_documentation_has_every_term_with_its_weights():
+    text = (Path(__file__).parents[1] / "docs" / "fitting.md").read_text()
+    rows = {
+        line.split("`")[1]: line.replace(r"\|", "/").split("|") for line in text.splitlines() if line.startswith("| `")
+    }
+    for name in TERMS:
+        weight = rows[name][5].strip()
+        assert weight == "-" if name not in OURS.weights else float(Fraction(weight)) == OURS.weights[name], name
+        released = rows[name][6].strip()
+        if name in RELEASED.weights:
+            assert float(released.split(";")[1].split(" / 11")[0]) == RELEASED.weights[name], name
+        else:
+            assert released == "-", name

@@ -68,10 +68,12 @@ def read_regressor(path: Path, body: BodyModel) -> Float[np.ndarray, "65 v"]:
     Raises:
         InputError: the file is absent or damaged, or not of this body's vertices.
     """
+    if body.kind != "smplx":
+        raise InputError(f"{path}: is of SMPL-X's vertices, the data's body model is {body.kind}; set keypoints=table")
     matrix = read_arrays(path, ("wholebody_regressor",))["wholebody_regressor"]
     if matrix.shape != (N_FITTED, body.n_vertices) or not np.isfinite(matrix).all():
         wanted = f"finite numbers of shape ({N_FITTED}, {body.n_vertices})"
-        raise InputError(f"{path}: wholebody_regressor has shape {matrix.shape}, wanted {wanted}; fit without it")
+        raise InputError(f"{path}: wholebody_regressor has shape {matrix.shape}, wanted {wanted}; set keypoints=table")
     return np.asarray(matrix, np.float64)
 
 
