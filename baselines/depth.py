@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from baselines.observation import Observation
+from baselines.painter import bounds
 from baselines.scene import State
 
 FURTHEST = 2.0
@@ -33,15 +34,18 @@ def _listed_sums(state: State, seen: Observation) -> Float[Tensor, "b 2"]:
     # who is drawn second is drawn only where the first is; people who stand still are drawn once
     if human.still:
         if "faces" not in human.drawn:
-            human.drawn["faces"] = painter.faces(human.seen, body, where)
-            human.drawn["where"] = where & (human.drawn["faces"] >= 0)
+            drawn = painter.faces(human.seen, body, bounds(where))
+            human.drawn |= {"faces": drawn, "where": where & (drawn >= 0)}
+            human.drawn["window"] = bounds(human.drawn["where"])
         person, where = human.drawn["faces"], human.drawn["where"]
-        other = painter.faces(thing.seen, template, where)
+        other = painter.faces(thing.seen, template, human.drawn["window"])
+        both = where & (other >= 0)
     else:
-        other = painter.faces(thing.seen, template, where)
+        other = painter.faces(thing.seen, template, bounds(where))
         where = where & (other >= 0)
-        person = painter.faces(human.seen, body, where)
-    image, y, x = torch.nonzero(where & (other >= 0) & (person >= 0), as_tuple=True)
+        person = painter.faces(human.seen, body, bounds(where))
+        both = where & (person >= 0)
+    image, y, x = torch.nonzero(both, as_tuple=True)
     pixels = torch.stack([x, y], dim=1)
     depth = painter.listed(human.seen, body, person[image, y, x], image, pixels)
     gap = depth - painter.listed(thing.seen, template, other[image, y, x], image, pixels)

@@ -12,15 +12,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from baselines.depth import ordinal_depth_sums
+from baselines.initial import NEAREST
 from baselines.observation import FOCAL, Observation
-from baselines.scene import HumanState, State, project
+from baselines.scene import HumanState, State
 from wildhoi.body.wholebody import N_BODY, N_HAND
 
 PER_IMAGE = Float[Tensor, " b"]
 Function = Callable[[State, Observation], Tensor]
 
-KEPT = 0.98
-"""Share of the correspondences that count: the worst 2 % are taken for wrong."""
 PLANE = 1000.0
 """What image coordinates are multiplied by in the keypoint terms."""
 GROWN = 0.5
@@ -88,19 +87,43 @@ def correspondences(state: State, seen: Observation) -> PER_IMAGE:
     `sum over the kept cells of |x - x_seen|^2 / cells of the square map`, for the better of the map and its symmetric
     twin; so the weight grows with the object's share of the square about its box.
     """
-    return torch.stack([_trimmed(state, seen, seen.points * sign) for sign in state.object.scene.mirrors]).amin(0)
+    return torch.stack([_trimmed(state, seen, sign) for sign in state.object.scene.mirrors]).amin(0)
 
 
-def _trimmed(state: State, seen: Observation, points: Float[Tensor, "b n 3"]) -> PER_IMAGE:
-    """The sum of the least errors: as many as 98 % of the object's cells are, of all the cells that are there."""
-    placed = project(state.object.cameras.see(state.object.place(points, seen.moving)))
-    errors = (FOCAL * (placed - seen.places)).square().sum(2)
-    with torch.no_grad():
-        order = torch.where(seen.cells > 0, errors, torch.inf).argsort(1)
-        number = (KEPT * (seen.cells == 1).sum(1, keepdim=True)).floor()
-        first = torch.arange(order.shape[1], device=order.device) < number
-        kept = torch.zeros_like(first).scatter(1, order, first) & (seen.cells > 0)
+def _trimmed(state: State, seen: Observation, sign: Float[Tensor, "3"]) -> PER_IMAGE:
+    """The sum of the least errors: as many as 98 % of the object's cells are, of all the cells that are there.
+
+    Whichever are fewer at most, those kept or those dropped, are looked for; a gradient flows through those kept alone.
+    """
+    how = seen.trimming
+    if how.most_kept < how.most_dropped:
+        with torch.no_grad():
+            errors = _errors(state, seen.points, seen.places, seen.moving, sign)
+            errors = torch.where(seen.cells > 0, errors, torch.inf)
+            chosen = errors.topk(how.most_kept, largest=False).indices
+        points, places = (
+            table.gather(1, chosen[..., None].expand(-1, -1, table.shape[2])) for table in (seen.points, seen.places)
+        )
+        errors = _errors(state, points, places, seen.moving.gather(1, chosen), sign)
+        kept = torch.arange(how.most_kept, device=errors.device) < how.kept
+    else:
+        errors = _errors(state, seen.points, seen.places, seen.moving, sign)
+        ranked = torch.where(seen.cells > 0, errors.detach(), -torch.inf).topk(how.most_dropped)
+        worst = torch.arange(how.most_dropped, device=errors.device) < how.dropped
+        kept = (seen.cells > 0).scatter(1, ranked.indices, ~worst & (ranked.values >= 0))
     return torch.where(kept, errors, 0).sum(1) / seen.grid
+
+
+def _errors(
+    state: State,
+    points: Float[Tensor, "b n 3"],
+    places: Float[Tensor, "b n 2"],
+    moving: Float[Tensor, "b n"],
+    sign: Float[Tensor, "3"],
+) -> Float[Tensor, "b n"]:
+    """Squared distances in the picture, pixels at focal length 5000."""
+    placed = state.object.see(points, moving, sign)
+    return (FOCAL * (placed[:, :2] / placed[:, 2:].clamp(min=NEAREST) - places.mT)).square().sum(1)
 
 
 def _decay(state: State, seen: Observation, name: str) -> PER_IMAGE:

@@ -20,6 +20,8 @@ FOCAL, CROP = 5000.0, 256
 """Pixels: focal length and side of the crop in which correspondences and masks are compared."""
 GRID = 128
 """Cells of the square that a correspondence map is resampled to, at most, on a side."""
+KEPT = 0.98
+"""Share of the object's cells that count: the worst 2 % are taken for wrong."""
 TIE = 1e-9
 """Cells: a place between two of a map's cells is in the later one, whatever way its number was rounded."""
 SURE = 0.5
@@ -35,6 +37,15 @@ class Cameras(NamedTuple):
     def see(self, points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 3"]:
         """Points of the SMPL frame in the cameras' frames, metres."""
         return points @ self.rotation.mT + self.translation[:, None]
+
+
+class Trimming(NamedTuple):
+    """How many cells are kept and dropped by image, and at most."""
+
+    kept: Int[Tensor, "b 1"]
+    dropped: Int[Tensor, "b 1"]
+    most_kept: int
+    most_dropped: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +94,13 @@ class Observation:
     def one_seen(self) -> Bool[Tensor, "b 256 256"]:
         """Where exactly one of the two is seen, so that who is in front is known."""
         return self.person ^ self.object
+
+    @cached_property
+    def trimming(self) -> "Trimming":
+        """How many cells of each image count, the rest being the worst; looks at values, so once for all steps."""
+        cells, shown = (self.cells > 0).sum(1, keepdim=True), (self.cells == 1).sum(1, keepdim=True)
+        kept = (KEPT * shown).floor().long()
+        return Trimming(kept, cells - kept, int(kept.max()), int((cells - kept).max()))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Observation":
         """The same on a device, with real numbers of a type."""

@@ -24,11 +24,10 @@ class Painter:
         self._dropped: list[Tensor] = []
 
     def faces(
-        self, vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], where: Bool[Tensor, "b h w"]
+        self, vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], window: Int[Tensor, "b 4"]
     ) -> Int[Tensor, "b h w"]:
-        """The faces that pixels within the box of a mask see, -1 where none; vertices in metres, camera."""
-        camera = _camera(vertices)
-        return visible_faces(vertices, faces, *camera, SIZE, window=bounds(where), backend=self.backend)
+        """The faces that pixels within a window see, -1 where none; vertices in metres, camera."""
+        return visible_faces(vertices, faces, *_camera(vertices), SIZE, window=window, backend=self.backend)
 
     def listed(
         self,

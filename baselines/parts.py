@@ -1,5 +1,6 @@
 """Which parts of a body attract which parts of an object: by the category table, or as the authors' code does."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from wildhoi.body.model import BodyModel
 from wildhoi.templates import Template
 
 Vertices = Int[np.ndarray, "_"]
+Row = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +19,8 @@ class Parts:
     """Parts and pairs of them.
 
     Attributes:
-        body: vertices of each part of the body.
-        object: vertices of each part of the template.
+        body: vertices of the different parts of the body.
+        object: vertices of the different parts of the template.
         pairs: rows (part of the body, part of the object, part of the body whose box must meet the object's part).
     """
 
@@ -56,21 +58,34 @@ def named_pairs(body: BodyModel, template: Template) -> list[tuple[Vertices, Ver
     return [(vertices, np.arange(len(template.vertices))) for vertices in known.values()]
 
 
+def _numbered(parts: list[Vertices]) -> tuple[list[Vertices], list[int]]:
+    """The different ones among parts, and which of them each is."""
+    distinct: dict[bytes, int] = {}
+    numbers = [distinct.setdefault(part.tobytes(), len(distinct)) for part in parts]
+    return [parts[numbers.index(number)] for number in range(len(distinct))], numbers
+
+
+def _parts(pairs: list[tuple[Vertices, Vertices]], rows: Callable[[list[int], list[int]], list[Row]]) -> Parts:
+    bodies, body_numbers = _numbered([one for one, _ in pairs])
+    things, thing_numbers = _numbered([other for _, other in pairs])
+    return Parts(bodies, things, np.array(rows(body_numbers, thing_numbers), np.int64).reshape(-1, 3))
+
+
 def matched_parts(body: BodyModel, template: Template) -> Parts:
     """Each part of the body with the parts of the object that it touches, where its own box meets theirs."""
-    pairs = named_pairs(body, template)
-    rows = np.arange(len(pairs))
-    return Parts([one for one, _ in pairs], [other for _, other in pairs], np.stack([rows, rows, rows], axis=1))
+    return _parts(named_pairs(body, template), lambda bodies, things: list(zip(bodies, things, bodies, strict=True)))
 
 
 def released_parts(body: BodyModel, template: Template) -> Parts:
     """Every part of the body with every part of the object, as the authors' code pairs them.
 
     It looks the person's box up under the name of the object's part. So it is the box of the part that touches the
-    object's part that decides, whichever part of the body is then attracted.
+    object's part that decides, whichever part of the body is then attracted. A part of the object that two parts of the
+    body touch counts as two, since the authors' parts have a name for each touching pair.
     """
-    pairs = named_pairs(body, template)
-    bodies, things = [one for one, _ in pairs], [other for _, other in pairs]
-    distinct = [k for k, part in enumerate(bodies) if not any(np.array_equal(part, bodies[j]) for j in range(k))]
-    rows = [(part, thing, thing) for thing in range(len(things)) for part in distinct]
-    return Parts(bodies, things, np.array(rows, np.int64).reshape(-1, 3))
+    return _parts(
+        named_pairs(body, template),
+        lambda bodies, things: [
+            (part, thing, gate) for gate, thing in zip(bodies, things, strict=True) for part in sorted({*bodies})
+        ],
+    )

@@ -14,7 +14,7 @@ from baselines.initial import NEAREST
 from baselines.observation import Cameras
 from baselines.painter import Painter
 from baselines.parts import Parts
-from wildhoi.body.linear import SurfacePoints, means_of, single_vertices
+from wildhoi.body.linear import SkinnedVertices, SurfacePoints, means_of
 from wildhoi.body.model import BodyModel, Posture
 from wildhoi.body.wholebody import FittedKeypoints
 from wildhoi.templates import Template
@@ -80,16 +80,16 @@ class Scene:
         self.keypoints = FittedKeypoints(body, regressor)
         everything = np.arange(body.n_vertices)
         self.body_means = SurfacePoints(body, means_of([everything, *parts.body], body.n_vertices))
-        self.body_parts = SurfacePoints(body, single_vertices(np.concatenate([[0], *parts.body]), body.n_vertices))
-        self.body_spans = self._integers(_spans(parts.body, 1))
+        used = np.unique(np.concatenate([[0], *parts.body]))
+        self.body_parts, self.body_spans = SkinnedVertices(body, used), self._integers(_spans(parts.body, used))
         self.body_faces = self._integers(body.faces)
         self.vertices, self.faces = self._numbers(template.vertices), self._integers(template.faces)
         everything = np.arange(len(template.vertices))
         self.object_keypoints = self._sums(list(template.keypoint_vertices.values()))
         self.object_means = self._sums([everything, *parts.object])
         hulls = [parts.hull(template, part) for part in parts.object]
-        self.hulls = self._integers(np.concatenate([[0], *hulls]))
-        self.hull_spans = self._integers(_spans(hulls, 1))
+        used = np.unique(np.concatenate([[0], *hulls]))
+        self.hulls, self.hull_spans = self._integers(used), self._integers(_spans(hulls, used))
         self.moving = torch.zeros(len(template.vertices), dtype=body.dtype, device=body.device)
         self.moving[template.joint_vertices] = 1
         self.mirrors = self._numbers(_mirrors(template))
@@ -127,12 +127,11 @@ def _mirrors(template: Template) -> Float[np.ndarray, "m 3"]:
     return np.array([(1, 1, 1)] if axes is None else [(1, 1, 1), axes], np.float64)
 
 
-def _spans(parts: "list[Int[np.ndarray, '_']]", start: int) -> Int[np.ndarray, "p m"]:
-    """Where the points of each part are in a list of all; short parts repeat their first, which no box minds."""
+def _spans(parts: "list[Int[np.ndarray, '_']]", used: Int[np.ndarray, " n"]) -> Int[np.ndarray, "p m"]:
+    """Where the vertices of each part are among those used; short parts repeat their first, which no box minds."""
     longest = max((len(part) for part in parts), default=1)
-    starts = start + np.cumsum([0, *(len(part) for part in parts)])[:-1]
-    rows = [np.where((k := np.arange(longest)) < len(part), k, 0) for part in parts]
-    return np.asarray(np.array(rows, np.int64).reshape(-1, longest) + starts[:, None])
+    rows = [np.r_[part, np.full(longest - len(part), part[0])] for part in parts]
+    return np.searchsorted(used, np.array(rows, np.int64).reshape(-1, longest))
 
 
 @dataclass(eq=False)
@@ -204,19 +203,36 @@ class ObjectState:
 
     def place(self, points: Float[Tensor, "b n 3"], moving: Float[Tensor, "b n"]) -> Float[Tensor, "b n 3"]:
         """Points of the template in the SMPL frame; those that move are turned about the joint first."""
-        turned = self._turned(points, moving)
+        turned = points
+        if self.turn is not None:
+            matrix, shift = self.turn
+            turned = torch.where(moving[..., None] > 0, points @ matrix.mT + shift[:, None], points)
         return self.scale[..., None] * turned @ self.rotation.mT + self.translation[:, None]
 
-    def _turned(self, points: Float[Tensor, "b n 3"], moving: Float[Tensor, "b n"]) -> Float[Tensor, "b n 3"]:
+    def see(
+        self, points: Float[Tensor, "b n 3"], moving: Float[Tensor, "b n"], sign: Float[Tensor, "3"]
+    ) -> Float[Tensor, "b 3 n"]:
+        """Points of the template, with signs to their coordinates, in the cameras' frames: one product for each."""
+        matrix = self.scale[..., None] * (self.cameras.rotation @ self.rotation)
+        shift = self.cameras.rotation @ self.translation[..., None] + self.cameras.translation[..., None]
+        seen = torch.baddbmm(shift, matrix * sign, points.mT)
+        if self.turn is None:
+            return seen
+        turn, offset = self.turn
+        turned = torch.baddbmm(matrix @ offset[..., None] + shift, matrix @ turn * sign, points.mT)
+        return torch.where(moving[:, None] > 0, turned, seen)
+
+    @cached_property
+    def turn(self) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, "b 3"]] | None:
+        """The joint's motion of the template, `x -> R x + t`; None without a joint."""
         if self.angle is None:
-            return points
+            return None
         origin, axis = self.scene.axis
-        arm = points - origin
-        along = (arm @ axis)[..., None] * axis
-        across = torch.linalg.cross(axis.expand_as(arm), arm)
         cosine, sine = self.angle.cos()[..., None], self.angle.sin()[..., None]
-        turned: Tensor = along + cosine * (arm - along) + sine * across
-        return torch.as_tensor(points + moving[..., None] * (turned - arm))
+        identity = torch.eye(3, dtype=axis.dtype, device=axis.device)
+        cross = torch.linalg.cross(axis.expand(3, 3), identity).mT
+        matrix = cosine * identity + sine * cross + (1 - cosine) * axis[:, None] * axis
+        return matrix, origin - (matrix @ origin)
 
     @cached_property
     def vertices(self) -> Float[Tensor, "b n 3"]:
@@ -228,9 +244,12 @@ class ObjectState:
 
     def _means(self, sums: VertexMeans) -> Float[Tensor, "b k 3"]:
         """Means of vertices: one still and one turned point stand for them all."""
-        middle = self._turned(self._repeated(sums.middle), self._repeated(torch.ones_like(sums.share)))
-        turned = sums.still + sums.share[:, None] * middle
-        return torch.as_tensor(self.scale[..., None] * turned @ self.rotation.mT + self.translation[:, None])
+        middle = self._repeated(sums.middle)
+        if self.turn is not None:
+            matrix, shift = self.turn
+            middle = middle @ matrix.mT + shift[:, None]
+        mean: Tensor = sums.still + sums.share[:, None] * middle
+        return self.scale[..., None] * mean @ self.rotation.mT + self.translation[:, None]
 
     @cached_property
     def means(self) -> Float[Tensor, "b p 3"]:

@@ -250,7 +250,7 @@ def meshes():
 def listed(vertices, faces, where):
     """What the path of a CPU draws, as a map."""
     painter = Painter()
-    face = torch.where(where, painter.faces(vertices, faces, where), -1)
+    face = torch.where(where, painter.faces(vertices, faces, bounds(where)), -1)
     image, y, x = torch.nonzero(face >= 0, as_tuple=True)
     depth = painter.listed(vertices, faces, face[image, y, x], image, torch.stack([x, y], dim=1))
     return torch.full(where.shape, torch.inf).index_put((image, y, x), depth)

@@ -65,6 +65,32 @@ class SurfacePoints:
         return moved.sum(2)
 
 
+class SkinnedVertices:
+    """Some vertices of the surface as functions of the posed skeleton, each blended as the whole surface is."""
+
+    def __init__(self, body: BodyModel, index: Int[np.ndarray, " n"]) -> None:
+        """Pick vertices by number."""
+        rows = torch.as_tensor(index, device=body.device)
+        template = body.rest_vertices(torch.zeros(1, N_BETAS, dtype=body.dtype, device=body.device))[0]
+        coordinates = (3 * rows[:, None] + torch.arange(3, device=body.device)).flatten()
+        self._skinning, self._rest = body.skinning[rows], template[rows]
+        self._shape = body.shape_directions[coordinates].T.contiguous()
+        self._correctives = None if body.correctives is None else body.correctives[:, coordinates]
+
+    def __call__(self, posture: Posture) -> Float[Tensor, "b n 3"]:
+        """The vertices of posed bodies; metres, SMPL frame."""
+        batch, (rotations, positions) = len(posture.betas), posture.joints
+        shaped = self._rest + (posture.betas @ self._shape).view(batch, -1, 3)
+        if self._correctives is not None:
+            shaped = shaped + (posture.feature @ self._correctives).view(batch, -1, 3)
+        offsets = positions[..., None] - rotations @ posture.rest[..., None]
+        transforms = torch.cat([rotations, offsets], dim=-1).permute(1, 2, 3, 0)
+        blended = (self._skinning @ transforms.flatten(1)).reshape(-1, 3, 4, batch).unbind(2)
+        x, y, z = (column[:, None] for column in shaped.permute(1, 2, 0).unbind(1))
+        vertices: Tensor = blended[0] * x + blended[1] * y + blended[2] * z + blended[3]
+        return vertices.permute(2, 0, 1)
+
+
 def _take_sums(body: BodyModel, weights: sparse.csr_matrix) -> _Sums:
     """Add up over the vertices of every point, once."""
     skinning = body.skinning.double().cpu().numpy()
