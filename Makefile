@@ -8,7 +8,7 @@ demo: .venv/installed
 	@.venv/bin/wildhoi demo
 
 test: .venv/test-installed
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --dist loadfile
 
 lint: .venv/test-installed
 	.venv/bin/ruff check .
