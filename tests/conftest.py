@@ -2,6 +2,8 @@ import os
 
 # before any library that asks: small work on many threads is slow where cores are shared
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# parallel test processes are given the width of some terminal: tables would break lines that tests look for
+os.environ.pop("COLUMNS", None)
 
 import json
 import shutil
