@@ -1,6 +1,7 @@
 """The state of a fit in a file, so that an interrupted one goes on where it was and ends in the same numbers."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,10 @@ class Progress:
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A file for the state of one batch; `fingerprint` names everything that the state depends on."""
+    """A file for the state of one batch.
+
+    `fingerprint` names method, settings and images; data, device and versions are the affair of who hands out the file.
+    """
 
     path: Path
     fingerprint: str
@@ -62,18 +66,27 @@ class Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as stored:
                 arrays = dict(stored)
-            if str(arrays["fingerprint"]) != self.fingerprint:
-                return Progress(), {}
             kept = {name: torch.from_numpy(arrays[f"parameter.{name}"]) for name in parameters}
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+            moments: dict[int, dict[str, Tensor]] = {}
+            for _, number, name in (key.split(".") for key in arrays if key.startswith("moment.")):
+                moments.setdefault(int(number), {})[name] = torch.from_numpy(arrays[f"moment.{number}.{name}"])
+            seconds, (stage, step) = float(arrays["seconds"]), map(int, arrays["at"])
+            same = str(arrays["fingerprint"]) == self.fingerprint
+        # what zipfile and numpy raise for damaged or foreign content
+        except (
+            OSError,
+            KeyError,
+            ValueError,
+            TypeError,
+            EOFError,
+            NotImplementedError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ):
+            return Progress(), {}
+        if not same or any(kept[name].shape != tensor.shape for name, tensor in parameters.items()):
             return Progress(), {}
         for name, tensor in parameters.items():
             tensor.data.copy_(kept[name])
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, array in arrays.items():
-            if key.startswith("moment."):
-                _, number, name = key.split(".")
-                moments.setdefault(int(number), {})[name] = torch.from_numpy(array)
-        self.seconds = float(arrays["seconds"])
-        stage, step = (int(value) for value in arrays["at"])
+        self.seconds = seconds
         return Progress(stage, step), moments

@@ -25,6 +25,13 @@ from wildhoi.method import MethodInfo, Moment, Setup
 from wildhoi.schema import Failure, Human, ObjectPose, Reconstruction, Sample
 from wildhoi.templates import Template
 
+FIELDS = {
+    "wholebody_keypoints": ("wholebody_keypoints",),
+    "object_correspondences": ("object_correspondences",),
+    "masks": ("person_mask", "object_mask"),
+    "occlusion": ("human_occlusion", "object_occlusion"),
+}
+"""The fields of a sample behind each need; a submission declares those that its terms read."""
 WHAT = {"human": "estimate of the person", "camera": "camera", **{name: name.replace("_", " ") for name in LACKS}}
 
 
@@ -37,9 +44,11 @@ class FittedMethod:
         Raises:
             InputError: one is unknown or of the wrong kind.
         """
-        self.info = replace(info, options=recipe.options())
         self.recipe = recipe
         self.settings: Mapping[str, Any] = recipe.settled(info.name, settings)
+        unread = {f for need in FIELDS.keys() - recipe.needs(self.settings).keys() for f in FIELDS[need]}
+        inputs = tuple(name for name in info.inputs if name not in unread)
+        self.info = replace(info, inputs=inputs, options=recipe.options())
 
     def reconstruct(self, samples: Sequence[Sample], setup: Setup) -> list[Reconstruction | Failure]:
         """Fit samples of one object and one gender; those that lack an input are failures, the rest goes on."""
@@ -135,10 +144,10 @@ def _records(samples: Sequence[Sample], problem: Problem) -> list[Reconstruction
     records: list[Reconstruction | Failure] = []
     for row, sample in enumerate(samples):
         numbers = [array[row] for array in (*arrays.values(), rotation, translation, scale)]
-        if not all(np.isfinite(array).all() for array in numbers):
-            records.append(Failure(sample.image_id, "the fit diverged: its numbers are not finite"))
-            continue
         turn = None if angle is None else float(angle[row, 0])
+        if not all(np.isfinite(array).all() for array in (*numbers, turn or 0.0)) or scale[row, 0] <= 0:
+            records.append(Failure(sample.image_id, "the fit diverged: numbers that are not finite, or no size left"))
+            continue
         exact = Rotation.from_matrix(rotation[row]).as_matrix()
         pose = ObjectPose(exact, translation[row], float(scale[row, 0]), turn)
         records.append(Reconstruction(sample.image_id, Human(*numbers[:4]), pose, sample.camera))

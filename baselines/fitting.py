@@ -143,8 +143,10 @@ class _Desk:
     reporter: "_Reporter"
     checkpoint: Checkpoint | None
 
-    def note(self, step: int, terms: Mapping[str, Tensor], problem: Problem, adam: torch.optim.Optimizer) -> None:
+    def tell(self, step: int, terms: Mapping[str, Tensor]) -> None:
         self.reporter.step(self.before + step, terms)
+
+    def keep(self, step: int, problem: Problem, adam: torch.optim.Optimizer) -> None:
         if self.checkpoint is not None:
             self.checkpoint.keep(Progress(self.stage, step), problem.parameters, adam)
 
@@ -165,7 +167,9 @@ def _run(problem: Problem, stage: Stage, adam: torch.optim.Optimizer, first: int
         step += 1
         if safe is not None and (step % CHECK_EVERY == 0 or step == stage.steps):
             step = safe.look(step)
-        desk.note(step, terms, problem, adam)
+        desk.tell(step, terms)
+        if safe is None or safe.step == step:  # a state that is kept was drawn whole
+            desk.keep(step, problem, adam)
         if resting is not None and resting.all_after(step, loss.detach()):
             return
 
@@ -173,14 +177,17 @@ def _run(problem: Problem, stage: Stage, adam: torch.optim.Optimizer, first: int
 def _step(
     problem: Problem, stage: Stage, adam: torch.optim.Optimizer, still: HumanState | None
 ) -> tuple[dict[str, Tensor], Float[Tensor, " b"]]:
-    """One step of the optimiser; each term, and the weighted sum, by image."""
+    """One step of the optimiser; each term, and the weighted sum, by image. Where nothing moves it, nothing moves."""
     adam.zero_grad(set_to_none=True)
     state = problem.state(still)
     active = {name: pair for name, pair in stage.terms.items() if pair[1]}
     terms = {name: function(state, problem.observation) for name, (function, _) in active.items()}
-    loss = torch.stack([weight * terms[name] for name, (_, weight) in active.items()]).sum(0)
-    (loss.sum() if problem.objective == "sum" else loss.mean()).backward()  # type: ignore[no-untyped-call]
-    adam.step()
+    loss = state.object.translation.new_zeros(len(state.object.translation))
+    for name, (_, weight) in active.items():
+        loss = loss + weight * terms[name]
+    if loss.requires_grad:
+        (loss.sum() if problem.objective == "sum" else loss.mean()).backward()  # type: ignore[no-untyped-call]
+        adam.step()
     return terms, loss
 
 

@@ -1,7 +1,7 @@
 """The terms of a fit: each a pure function of state and observation, one number for each image, before any weight.
 
 A term reads nothing but its own image, so that no image's result depends on its batch. Sources are the paper (section
-3.3) and, where it gives none, the authors' published code, whose batch normalisation is in `baselines.released`.
+3.3) and, where it gives none, the authors' published code, whose batch normalisation is in `baselines.phosa`.
 """
 
 from collections.abc import Callable

@@ -221,8 +221,8 @@ def _has_cells(sample: Sample) -> bool:
 
 def _has_masks(sample: Sample) -> bool:
     """Whether both masks are there, each with the rectangle it is of."""
-    things = (sample.person_mask, sample.person_mask_box, sample.object_mask, sample.object_mask_box)
-    return all(thing is not None for thing in things)
+    pairs = ((sample.person_mask, sample.person_mask_box), (sample.object_mask, sample.object_mask_box))
+    return all(mask is not None and box is not None and mask.size > 0 for mask, box in pairs)
 
 
 def _padded(array: np.ndarray, length: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from rendering_scenes import NoSync
 import submissions
 from baselines import checkpoint as checkpoints
 from baselines import fitting
-from baselines.checkpoint import Checkpoint
+from baselines.checkpoint import Checkpoint, Progress
 from baselines.fitted import FittedMethod
 from baselines.fitting import fit
 from baselines.losses import TERMS
@@ -239,6 +239,33 @@ def test_a_term_of_no_weight_is_not_worked_out(images):
     settings = {**SHORT, **WITHOUT_INTERACTION}
     build_phosa(settings).reconstruct(images, setup(watch=moments.append, watch_every=1))
     assert not {name for moment in moments for name in moment.losses} & set(WITHOUT_INTERACTION)
+
+
+def test_a_phase_in_which_nothing_is_minimised_moves_nothing(images):
+    of_objects = {name: 0 for name in OURS.weights if not TERMS[name].of_body_alone}
+    (record,) = build_phosa({**BRIEF, **of_objects}).reconstruct(images[:1], setup())
+    assert np.allclose(record.object_pose.translation, images[0].object_pose.translation, atol=1e-6)
+    assert (record.human.body_pose != images[0].human.body_pose).any()  # the second phase has the body's terms
+    rest = {**dict.fromkeys(OURS.weights, 0), "scale_decay": 1, "scale": "fixed"}
+    (record,) = build_phosa({**BRIEF, **rest}).reconstruct(images[:1], setup())
+    assert np.array_equal(record.human.body_pose, images[0].human.body_pose)
+
+
+def test_a_submission_declares_what_was_read():
+    assert "person_mask" in build_phosa({}).info.inputs
+    without = build_phosa({"ordinal_depth": 0, "hand_keypoints": 0}).info.inputs
+    assert not {"person_mask", "object_mask"} & set(without) and "wholebody_keypoints" in without
+
+
+@pytest.mark.parametrize("wrong", ["seconds", "at", "parameter.betas", "moment.0.step.more"])
+def test_a_state_of_another_form_is_not_used(images, tmp_path, wrong):
+    problem = problem_of(build_phosa(SHORT), images[:1])
+    kept = {f"parameter.{name}": tensor.numpy() + 1 for name, tensor in problem.parameters.items()}
+    sound = {**kept, "fingerprint": np.array("x"), "at": np.array([0, 3]), "seconds": np.array(1.0)}
+    np.savez(tmp_path / "a.npz", **{**sound, wrong: np.array(["no number", "of that form", "here"])})
+    before = {name: tensor.clone() for name, tensor in problem.parameters.items()}
+    assert Checkpoint(tmp_path / "a.npz", "x").restore(problem.parameters) == (Progress(), {})
+    assert all(torch.equal(tensor, before[name]) for name, tensor in problem.parameters.items())
 
 
 NAN = float("nan")

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, WildhoiError
 from wildhoi.schema import BodyKind, Failure, Reconstruction, Sample
 from wildhoi.templates import Template, find_template, load_template
 
@@ -135,7 +135,13 @@ def load_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
     except Exception as error:  # noqa: BLE001 - a foreign module may raise anything as it is imported
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"method {name!r}: {entries[name].value} cannot be imported ({reason})") from None
-    return build(settings or {})
+    try:
+        return build(settings or {})
+    except WildhoiError:
+        raise
+    except Exception as error:  # noqa: BLE001 - nor is it known what a foreign builder raises
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"method {name!r}: {entries[name].value} cannot build it ({reason})") from None
 
 
 def require_known(where: str, settings: Mapping[str, Any], known: Mapping[str, Any]) -> None:

@@ -95,6 +95,8 @@ def reproduce(
     method = load_method(reference.manifest.method, _settings(reference))
     run_method(method, data, out, options, watch)
     made = read_submission(out)
+    if refit.limit or refit.batch:
+        notes += ("images are in other batches than the reference's: a method whose results depend on them may differ",)
     return replace(_compare(reference, made, data, protocol, refit, objects=objects), notes=notes)
 
 

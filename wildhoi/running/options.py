@@ -45,7 +45,7 @@ class RunOptions:
             (self.split not in SPLITS, f"--split {self.split}: want one of {', '.join(SPLITS)}"),
             (self.batch < 1, f"--batch {self.batch}: want at least 1"),
             (not 0 <= self.seed < 2**32, f"--seed {self.seed}: want a number from 0 to {2**32 - 1}"),
-            (not 1 <= index <= count, f"--shard {index}/{count}: want i/n with i from 1 to n, such as 1/4"),
+            (not 1 <= index <= count < 10_000, f"--shard {index}/{count}: want i/n with i from 1 to n, n below 10,000"),
             (self.limit is not None and self.limit < 1, f"--limit {self.limit}: want at least 1"),
             (self.renderer not in RENDERERS, f"--renderer {self.renderer}: want one of {', '.join(RENDERERS)}"),
         )

@@ -19,6 +19,7 @@ from wildhoi.files import canonical_json, read_json, sha256_text, write_text
 from wildhoi.method import Method
 from wildhoi.running.options import RunOptions
 from wildhoi.running.plan import Batch, samples_digest
+from wildhoi.submission.folder import MANIFEST, PREDICTIONS
 from wildhoi.submission.merge import join_environments
 
 RUN, DIARY, STATE, CHECKPOINTS = "run.json", "run.jsonl", "state", "checkpoints"
@@ -108,7 +109,7 @@ def start_folder(out: Path, record: Record, *, resume: bool) -> None:
 
 def _sweep(out: Path) -> None:
     """Remove what a writer that was killed left: hidden folders of half a file."""
-    for name in (RUN, "predictions.parquet", "submission.yaml"):
+    for name in (RUN, PREDICTIONS, MANIFEST):
         for left in out.glob(f".{name}.*"):
             shutil.rmtree(left, ignore_errors=True)
 
