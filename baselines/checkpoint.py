@@ -79,7 +79,7 @@ class Checkpoint:
             ValueError,
             TypeError,
             EOFError,
-            NotImplementedError,
+            NotImplementedError,  # a way of packing that zipfile does not know
             zipfile.BadZipFile,
             zlib.error,
         ):

@@ -186,7 +186,8 @@ def _step(
     for name, (_, weight) in active.items():
         loss = loss + weight * terms[name]
     if loss.requires_grad:
-        (loss.sum() if problem.objective == "sum" else loss.mean()).backward()  # type: ignore[no-untyped-call]
+        total = loss.sum() if problem.objective == "sum" else loss.mean()
+        total.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         adam.step()
     return terms, loss
 
@@ -246,7 +247,7 @@ class _Reporter:
 
     def __init__(self, problem: Problem, total: int, watch: Watch | None, every: int) -> None:
         self.problem, self.total, self.watch, self.every = problem, total, watch, every
-        self.told, self.last = monotonic(), Report(0, total, {})
+        self.told = monotonic()
         self.latest: Mapping[str, Tensor] = {}
 
     def step(self, done: int, terms: Mapping[str, Tensor]) -> None:

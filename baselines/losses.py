@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from baselines.depth import ordinal_depth_sums
 from baselines.initial import NEAREST
 from baselines.observation import FOCAL, Observation
-from baselines.scene import HumanState, State
+from baselines.scene import State
 from wildhoi.body.wholebody import N_BODY, N_HAND
 
 PER_IMAGE = Float[Tensor, " b"]
@@ -222,7 +222,7 @@ def _contact(state: State, seen: Observation, *, inside: bool) -> PER_IMAGE:
     index, thing_index = seen.human_contact, seen.object_contact
     weight, thing_weight = seen.human_weight, seen.object_weight
     assert weight is not None and thing_weight is not None
-    points, things = _gather(state.human, index), _gather_object(state, thing_index)
+    points, things = _gather(state.human.vertices, index), _gather(state.object.vertices, thing_index)
     distances = torch.cdist(points, things, compute_mode="donot_use_mm_for_euclid_dist")
     weights = weight[:, :, None] * thing_weight[:, None]
     there = (index >= 0)[:, :, None] & (thing_index >= 0)[:, None]
@@ -236,9 +236,5 @@ def _contact(state: State, seen: Observation, *, inside: bool) -> PER_IMAGE:
     return total
 
 
-def _gather(human: HumanState, index: Tensor) -> Float[Tensor, "b m 3"]:
-    return human.vertices.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 3))
-
-
-def _gather_object(state: State, index: Tensor) -> Float[Tensor, "b k 3"]:
-    return state.object.vertices.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 3))
+def _gather(vertices: Float[Tensor, "b v 3"], index: Int[Tensor, "b m"]) -> Float[Tensor, "b m 3"]:
+    return vertices.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 3))

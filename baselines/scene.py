@@ -177,7 +177,7 @@ class HumanState:
     @cached_property
     def vertices(self) -> Float[Tensor, "b v 3"]:
         """The whole surface."""
-        return self.scene.body.surface(*(self.parameters[name] for name in BODY)).vertices
+        return self.scene.body.skin(self.posture)
 
     @cached_property
     def seen(self) -> Float[Tensor, "b v 3"]:

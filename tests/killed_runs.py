@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import datasets  # noqa: F401 - imported once, for all forks
-import torch  # noqa: F401
+import torch  # noqa: F401 - likewise
 from run_methods import Toy, without_seconds
 
 from wildhoi.dataset import open_folder

@@ -106,7 +106,7 @@ def test_no_shape_depends_on_a_value():
     assert maps.depth.shape == (3, *SIZE) and maps.depth.device.type == "meta" and maps.dropped.shape == ()
     maps.depth.sum().backward()
     assert empty.grad.shape == vertices.shape
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError):  # the dynamic path asks how many pixels there are: meta tensors cannot say
         depth_maps(empty, *rest)
 
 

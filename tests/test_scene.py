@@ -128,6 +128,7 @@ def test_phase_one_poses_no_surface_that_no_term_needs(monkeypatch):
         raise AssertionError("the surface was posed")
 
     monkeypatch.setattr(of.scene.body, "surface", refuse)
+    monkeypatch.setattr(of.scene.body, "skin", refuse)
     with unchecked():
         state = of.state()
         assert all(TERMS[name].function(state, of.observation).isfinite().all() for name in EASY)
@@ -139,7 +140,7 @@ def test_phase_one_poses_no_surface_that_no_term_needs(monkeypatch):
 def test_what_stands_still_is_posed_and_drawn_once(monkeypatch, fixed):
     of = put_in_depth(problem("bicycle", fixed=fixed), [-0.5] * 3)
     counts = {"surface": 0, len(of.scene.body_faces): 0, len(of.scene.faces): 0}
-    surface, drawer = of.scene.body.surface, "nearest_faces_fixed" if fixed else "visible_faces"
+    surface, drawer = of.scene.body.skin, "nearest_faces_fixed" if fixed else "visible_faces"
     draw = getattr(painter_module, drawer)
 
     def posing(*arguments):
@@ -150,7 +151,7 @@ def test_what_stands_still_is_posed_and_drawn_once(monkeypatch, fixed):
         counts[len(faces)] += 1
         return draw(vertices, faces, *arguments, **options)
 
-    monkeypatch.setattr(of.scene.body, "surface", posing)
+    monkeypatch.setattr(of.scene.body, "skin", posing)
     monkeypatch.setattr(painter_module, drawer, drawing)
     with unchecked():
         human = of.state().human

@@ -12,6 +12,8 @@ from wildhoi.dataset import DataFolder, find_data, find_sample, load_annotations
 from wildhoi.errors import InputError, MissingAssetError, RunError
 from wildhoi.files import read_json, require_writable
 from wildhoi.method import Moment, Setup, load_method
+from wildhoi.running.record import RUN
+from wildhoi.running.runner import RUN_SETTINGS
 from wildhoi.schema import Annotation, Failure, Reconstruction, Sample
 from wildhoi.submission.folder import Submission, read_submission
 from wildhoi.templates import find_template, load_template
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from wildhoi.show.film import Film
     from wildhoi.show.fit import Fit
 
-RECORD = "run.json"
-OWN_SETTINGS = ("seed", "renderer", "limit", "batch", "shard")
-"""Settings of a manifest that are the runner's, not the method's."""
 ELSEWHERE = 0.05
 """Metres between a stored reconstruction and the end of a film from which on they are not the same."""
 SHOWN_IDS, FRAMES = 5, 60
@@ -149,7 +148,7 @@ def _rerun(
 ) -> Reconstruction:
     """Run the method on one image under the film's eyes."""
     manifest, noted = submission.manifest, _noted(submission.path)
-    settings = {key: value for key, value in manifest.settings.items() if key not in OWN_SETTINGS}
+    settings = {key: value for key, value in manifest.settings.items() if key not in RUN_SETTINGS}
     method = load_method(manifest.method, settings)
 
     def watch(moment: Moment) -> None:
@@ -229,7 +228,7 @@ def _find_data(submission: Submission, data: str | Path | None) -> DataFolder:
 
 def _noted(run: Path) -> dict[str, Any]:
     """What the runner wrote down beside a submission; nothing where something else made it."""
-    path = run / RECORD
+    path = run / RUN
     record = read_json(path) if path.is_file() else {}
     if not isinstance(record, dict):
         raise InputError(f"{path}: got {type(record).__name__}, want the runner's record, a mapping; or remove it")

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from wildhoi.body.model import BodyModel, Posture
+from wildhoi.body.model import BodyModel, Posture, blend
 from wildhoi.schema import N_BETAS
 
 
@@ -79,16 +79,10 @@ class SkinnedVertices:
 
     def __call__(self, posture: Posture) -> Float[Tensor, "b n 3"]:
         """The vertices of posed bodies; metres, SMPL frame."""
-        batch, (rotations, positions) = len(posture.betas), posture.joints
-        shaped = self._rest + (posture.betas @ self._shape).view(batch, -1, 3)
+        shaped = self._rest + (posture.betas @ self._shape).view(len(posture.betas), -1, 3)
         if self._correctives is not None:
-            shaped = shaped + (posture.feature @ self._correctives).view(batch, -1, 3)
-        offsets = positions[..., None] - rotations @ posture.rest[..., None]
-        transforms = torch.cat([rotations, offsets], dim=-1).permute(1, 2, 3, 0)
-        blended = (self._skinning @ transforms.flatten(1)).reshape(-1, 3, 4, batch).unbind(2)
-        x, y, z = (column[:, None] for column in shaped.permute(1, 2, 0).unbind(1))
-        vertices: Tensor = blended[0] * x + blended[1] * y + blended[2] * z + blended[3]
-        return vertices.permute(2, 0, 1)
+            shaped = shaped + (posture.feature @ self._correctives).view(shaped.shape)
+        return blend(self._skinning, posture, shaped)
 
 
 def _take_sums(body: BodyModel, weights: sparse.csr_matrix) -> _Sums:

@@ -128,17 +128,14 @@ class BodyModel:
         Source: Loper et al. 2015, equations 2 to 6.
         """
         posture = self.posture(betas, body_pose, left_hand_pose, right_hand_pose)
-        (rotations, positions), rest = posture.joints, posture.rest
-        shaped = self.rest_vertices(betas)
+        return Surface(self.skin(posture), posture.joints.positions)
+
+    def skin(self, posture: Posture) -> Float[Tensor, "b v 3"]:
+        """The whole surface of a posed skeleton; metres, SMPL frame."""
+        shaped = self.rest_vertices(posture.betas)
         if self._has_correctives:
             shaped = shaped + (posture.feature @ self._correctives).reshape(shaped.shape)
-        # Weights sum to 1 only to float32: blending about the file's own pelvis keeps the class's digits.
-        offsets = (positions + rest[:, :1])[..., None] - rotations @ rest[..., None]
-        transforms = torch.cat([rotations, offsets], dim=-1).permute(1, 2, 3, 0)
-        blended = (self._skinning @ transforms.flatten(1)).reshape(-1, 3, 4, len(betas)).unbind(2)
-        x, y, z = (column[:, None] for column in shaped.permute(1, 2, 0).unbind(1))
-        vertices = blended[0] * x + blended[1] * y + blended[2] * z + blended[3]
-        return Surface((vertices.permute(2, 0, 1) - rest[:, :1]).contiguous(), positions)
+        return blend(self._skinning, posture, shaped)
 
     def joints(
         self,
@@ -239,6 +236,18 @@ def _rotations(pose: Float[Tensor, "b j 3"]) -> Float[Tensor, "b j 3 3"]:
     """Each joint's own rotation."""
     rotations: Tensor = batch_rodrigues(pose.reshape(-1, 3)).reshape(*pose.shape, 3)
     return rotations
+
+
+def blend(skinning: Float[Tensor, "n j"], posture: Posture, shaped: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 3"]:
+    """Let vertices at rest follow the joints by their weights, in one matrix product; metres, SMPL frame."""
+    (rotations, positions), rest = posture.joints, posture.rest
+    # Weights sum to 1 only to float32: blending about the file's own pelvis keeps the class's digits.
+    offsets = (positions + rest[:, :1])[..., None] - rotations @ rest[..., None]
+    transforms = torch.cat([rotations, offsets], dim=-1).permute(1, 2, 3, 0)
+    blended = (skinning @ transforms.flatten(1)).reshape(-1, 3, 4, len(shaped)).unbind(2)
+    x, y, z = (column[:, None] for column in shaped.permute(1, 2, 0).unbind(1))
+    vertices = blended[0] * x + blended[1] * y + blended[2] * z + blended[3]
+    return (vertices.permute(2, 0, 1) - rest[:, :1]).contiguous()
 
 
 Level = tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]

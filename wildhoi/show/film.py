@@ -121,8 +121,8 @@ def _drawn(film: Film) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         seen = (rotations["side"] @ rotations["front"][2])[:2]
         aside = Panel("Side", view(mesh, space, rotations["side"]), _signs(space, seen), MESH_KEY)
         _draw_page(figure, (over, aside), film, step)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+        canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]  # likewise
 
 
 def _extremes(meshes: Meshes, rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "2 3"]:
