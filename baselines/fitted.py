@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from baselines.checkpoint import Checkpoint
-from baselines.fitting import Problem, Report, fit
+from baselines.fitting import Problem, Report, Stage, fit
 from baselines.initial import initial_camera, initial_human, initial_object
-from baselines.observation import LACKS, observe
+from baselines.observation import LACKS, Observation, observe
 from baselines.painter import Painter
 from baselines.placement import Place, initial_tensors, placement
 from baselines.recipe import Recipe
@@ -87,24 +87,41 @@ class FittedMethod:
                 setup.watch(moment)
 
         watch = tell if setup.watch is not None else None
-        stages = self.recipe.stages(self.settings)
+        stages = self._stages(template)
+        self._begin(problem, template, stages)
         fit(problem, stages, checkpoint=checkpoint, watch=watch, watch_every=setup.watch_every)
         seconds = checkpoint.elapsed / len(samples) if checkpoint is not None else None
         return {record.image_id: replace(record, seconds=seconds) for record in _records(samples, problem)}
+
+    def _stages(self, template: Template) -> list[Stage]:
+        """The phases of a fit to an object."""
+        return self.recipe.stages(self.settings)
+
+    def _observe(self, samples: Sequence[Sample], template: Template, body: BodyModel) -> Observation:
+        """What samples say, where the body model is and in its numbers."""
+        return observe(samples, template, background=self.recipe.background).to(body.device, body.dtype)
+
+    def _more_parameters(self, samples: Sequence[Sample], seen: Observation) -> dict[str, Tensor]:
+        """What is optimised beside body and object."""
+        return {}
+
+    def _begin(self, problem: Problem, template: Template, stages: Sequence[Stage]) -> None:
+        """Where a fit starts: at the estimates."""
 
     def _problem(self, samples: Sequence[Sample], template: Template, body: BodyModel, painter: Painter) -> Problem:
         regressor = None
         if self.settings["keypoints"] == "regressor":
             regressor = read_regressor(find_regressor(REGRESSOR), body)
-        scene = Scene(body, template, self.recipe.parts(body, template), painter, regressor)
-        seen = observe(samples, template, background=self.recipe.background).to(body.device, body.dtype)
+        seen = self._observe(samples, template, body)
+        touching = None if seen.human_contact is None else np.unique(seen.human_contact.clamp(min=0).cpu().numpy())
+        scene = Scene(body, template, self.recipe.parts(body, template), painter, regressor, touching)
         start = {name: tensor.clone() for name, tensor in _start(samples, body).items()}
         rotation = rotation_from_6d(start["object_rotation"])
         place = Place(start["object_translation"], start["object_scale"])
         middle = scene.object_means.still[0] + scene.object_means.share[0] * scene.object_means.middle[0]
         fixed = self.settings["scale"] == "fixed"
         where = placement(self.settings["coordinates"], seen.cameras, middle, place, rotation, fixed_scale=fixed)
-        parameters = initial_tensors(start, where)
+        parameters = initial_tensors(start, where) | self._more_parameters(samples, seen)
         return Problem(scene, seen, where, parameters, self.recipe.objective, self.settings["tolerance"])
 
 

@@ -6,7 +6,7 @@ images, has fixed shapes on a GPU and never waits for it.
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal
 
@@ -40,6 +40,7 @@ class Stage:
         final_lr: its share at the last step, reached geometrically.
         beta2: of Adam, how long it remembers the size of gradients.
         fresh: begin with a new optimiser; otherwise its moments go on from the stage before.
+        own_lr: learning rates of parameters that have one of their own, at the first step.
     """
 
     steps: int
@@ -49,10 +50,11 @@ class Stage:
     final_lr: float = 1.0
     beta2: float = 0.999
     fresh: bool = True
+    own_lr: Mapping[str, float] = field(default_factory=dict)
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        return float(self.lr * self.final_lr ** (step / max(1, self.steps - 1)))
+    def rate(self, step: int, name: str = "") -> float:
+        """The learning rate of a step, counted from 0; of a parameter that may have its own."""
+        return float(self.own_lr.get(name, self.lr) * self.final_lr ** (step / max(1, self.steps - 1)))
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def fit(
 def _adam(parameters: Mapping[str, Tensor], stages: Sequence[Stage]) -> torch.optim.Optimizer:
     """One optimiser for whatever the coming stages train; what is not trained yet has no gradient and is skipped."""
     names = dict.fromkeys(name for stage in stages for name in stage.train if name in parameters)
-    return torch.optim.Adam([parameters[name] for name in names], lr=stages[0].lr, betas=(0.9, stages[0].beta2))
+    groups = [{"params": [parameters[name]], "name": name} for name in names]
+    return torch.optim.Adam(groups, lr=stages[0].lr, betas=(0.9, stages[0].beta2))
 
 
 @dataclass(eq=False)
@@ -162,7 +165,7 @@ def _run(problem: Problem, stage: Stage, adam: torch.optim.Optimizer, first: int
     step = first
     while step < stage.steps:
         for group in adam.param_groups:
-            group["lr"] = stage.rate(step)
+            group["lr"] = stage.rate(step, group["name"])
         terms, loss = _step(problem, stage, adam, still)
         step += 1
         if safe is not None and (step % CHECK_EVERY == 0 or step == stage.steps):

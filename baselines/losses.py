@@ -24,6 +24,8 @@ PLANE = 1000.0
 """What image coordinates are multiplied by in the keypoint terms."""
 GROWN = 0.5
 """How much a part's box grows before it is asked whether it meets another, as a share of its size."""
+JOINTS = 22
+"""Of the body: the keypoints of SMPL that the prior knows."""
 FARTHEST = 5.0
 """Metres between two parts' ranges of depth beyond which they do not attract each other."""
 
@@ -217,24 +219,51 @@ def contact_nearest(state: State, seen: Observation) -> PER_IMAGE:
 
 
 def _contact(state: State, seen: Observation, *, inside: bool) -> PER_IMAGE:
+    """The nearest are looked for without gradients; the distances to them alone are differentiated."""
     if seen.human_contact is None or seen.object_contact is None:
         raise ValueError("the observation has no contact candidates")
     index, thing_index = seen.human_contact, seen.object_contact
     weight, thing_weight = seen.human_weight, seen.object_weight
     assert weight is not None and thing_weight is not None
-    points, things = _gather(state.human.vertices, index), _gather(state.object.vertices, thing_index)
-    distances = torch.cdist(points, things, compute_mode="donot_use_mm_for_euclid_dist")
-    weights = weight[:, :, None] * thing_weight[:, None]
-    there = (index >= 0)[:, :, None] & (thing_index >= 0)[:, None]
-    weighted = torch.where(there, weights * distances, torch.inf)
-    chosen = weighted if inside else torch.where(there, distances, torch.inf)
-    total = distances.new_zeros(len(distances))
-    for axis, valid in ((2, index >= 0), (1, thing_index >= 0)):
-        nearest = chosen.argmin(axis, keepdim=True)
-        least = torch.where(there, weights * distances, 0).gather(axis, nearest).squeeze(axis)
-        total = total + (least * valid).sum(1) / valid.sum(1).clamp(min=1)
-    return total
+    points, things = state.human.touching(index.clamp(min=0)), state.object.some(thing_index.clamp(min=0))
+    with torch.no_grad():
+        cost = torch.cdist(points, things, compute_mode="donot_use_mm_for_euclid_dist")
+        if inside:
+            cost *= weight[:, :, None] * thing_weight[:, None]
+        cost.masked_fill_((index < 0)[:, :, None] | (thing_index < 0)[:, None], torch.inf)
+        partners, thing_partners = cost.argmin(2), cost.argmin(1)
+    one = _to_partners(points, weight, things, thing_weight, partners)
+    other = _to_partners(things, thing_weight, points, weight, thing_partners)
+    return _mean_where(one, index >= 0, thing_index >= 0) + _mean_where(other, thing_index >= 0, index >= 0)
 
 
-def _gather(vertices: Float[Tensor, "b v 3"], index: Int[Tensor, "b m"]) -> Float[Tensor, "b m 3"]:
-    return vertices.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 3))
+def _to_partners(
+    points: Float[Tensor, "b m 3"],
+    weight: Float[Tensor, "b m"],
+    others: Float[Tensor, "b k 3"],
+    other_weight: Float[Tensor, "b k"],
+    partners: Int[Tensor, "b m"],
+) -> Float[Tensor, "b m"]:
+    """Weighted distances of points to their partners."""
+    there = others.gather(1, partners[..., None].expand(-1, -1, 3))
+    distances: Tensor = torch.linalg.vector_norm(points - there, dim=2)
+    return weight * other_weight.gather(1, partners) * distances
+
+
+def _mean_where(values: Float[Tensor, "b m"], valid: Bool[Tensor, "b m"], others: Bool[Tensor, "b k"]) -> PER_IMAGE:
+    """The mean of an image's valid values; 0 where one of both sides has none."""
+    counted = valid & others.any(1, keepdim=True)
+    return torch.where(counted, values, 0).sum(1) / valid.sum(1).clamp(min=1)
+
+
+@term()
+def prior(state: State, seen: Observation) -> PER_IMAGE:
+    """Negative log-density of the keypoints as virtual cameras see them, mean over cameras and dimensions (prior).
+
+    Source: equation 13, whose sum over cameras is their mean here, nats per dimension, so that neither the number of
+    cameras nor that of keypoints changes its weight (as the authors' code has it).
+    """
+    if seen.prior is None:
+        raise ValueError("the observation has no prior")
+    points = torch.cat([state.human.joints[:, :JOINTS], state.object.keypoints], dim=1)
+    return -seen.prior.score(points, state.parameters.get("virtual_cameras")).mean(1)

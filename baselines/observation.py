@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,6 +39,19 @@ class Cameras(NamedTuple):
         return points @ self.rotation.mT + self.translation[:, None]
 
 
+@runtime_checkable
+class Scores(Protocol):
+    """A prior that knows the pictures of a batch: what it thinks of their scenes."""
+
+    def score(self, points: Float[Tensor, "b p 3"], cameras: Float[Tensor, "b m 3"] | None) -> Float[Tensor, "b m"]:
+        """Log-density of keypoints (SMPL frame, metres) as seen from cameras, nats per dimension."""
+        ...
+
+    def take(self, rows: Int[Tensor, " n"]) -> "Scores":
+        """The same for some of the pictures, each as often as it is named."""
+        ...
+
+
 class Trimming(NamedTuple):
     """How many cells are kept and dropped by image, and at most."""
 
@@ -62,6 +75,7 @@ class Observation:
         person, object: visible masks on the crop of 256 pixels at focal length 5000 around the principal point.
         initial: the body's parameters as they were estimated, by name, as in `scene.Parameters`.
         human_contact, object_contact: vertices that may touch, -1 where there is none, with their weights.
+        prior: of the scenes, given their pictures.
     """
 
     cameras: Cameras
@@ -79,6 +93,7 @@ class Observation:
     human_weight: Float[Tensor, "b m"] | None = None
     object_contact: Int[Tensor, "b k"] | None = None
     object_weight: Float[Tensor, "b k"] | None = None
+    prior: Scores | None = None
 
     @cached_property
     def person_first(self) -> Bool[Tensor, "b 256 256"]:
@@ -109,9 +124,18 @@ class Observation:
             return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
 
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {name: move(tensor) for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+        moved: dict[str, Any] = {name: move(tensor) for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
         initial = {name: move(tensor) for name, tensor in self.initial.items()}
         return replace(self, cameras=Cameras(*map(move, self.cameras)), initial=initial, **moved)
+
+    def take(self, rows: Int[Tensor, " n"]) -> "Observation":
+        """The detections of some images, each as often as it is named."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {name: tensor[rows] for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+        initial = {name: tensor[rows] for name, tensor in self.initial.items()}
+        cameras = Cameras(*(tensor[rows] for tensor in self.cameras))
+        prior = None if self.prior is None else self.prior.take(rows)
+        return replace(self, cameras=cameras, initial=initial, prior=prior, **taken)
 
 
 def observe(samples: Sequence[Sample], template: Template, *, background: bool = False) -> Observation:
@@ -139,7 +163,7 @@ def observe(samples: Sequence[Sample], template: Template, *, background: bool =
         "object": np.stack([_crop(s, s.object_mask, s.object_mask_box) for s in samples]),
     }
     poses = (np.stack([camera.rotation for camera in cameras]), np.stack([camera.translation for camera in cameras]))
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    tensors: dict[str, Any] = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     people = [require_human(sample) for sample in samples]
     initial = {name: torch.from_numpy(np.stack([getattr(human, name) for human in people])) for name in PARAMETERS}
     return Observation(Cameras(*map(torch.from_numpy, poses)), **tensors, initial=initial)
@@ -255,17 +279,30 @@ def _crop(
 
 
 def contact_candidates(
-    occlusion: Sequence[np.ndarray], mean: Float[np.ndarray, " v"], threshold: float
+    occlusion: Sequence[np.ndarray], mean: Float[np.ndarray, " v"], threshold: float, most: int = 0
 ) -> tuple[Int[Tensor, "b m"], Float[Tensor, "b m"]]:
-    """The vertices whose occlusion times mean occlusion passes a threshold, and these products (paper, equation 14)."""
+    """The vertices whose occlusion times mean occlusion passes a threshold, and these products (paper, equation 14).
+
+    Args:
+        occlusion: maps of the images, 0 and 1 by vertex.
+        mean: of the training images.
+        threshold: the paper's eta.
+        most: of an image's candidates only so many, at even distances in the mesh's order; 0: all of them.
+    """
     products = [np.asarray(each, np.float64) * mean for each in occlusion]
-    chosen = [np.flatnonzero(product > threshold) for product in products]
+    chosen = [_thinned(np.flatnonzero(product > threshold), most) for product in products]
     longest = max(1, *(len(index) for index in chosen))
     index = np.full((len(chosen), longest), -1)
     weight = np.zeros((len(chosen), longest))
     for row, (vertices, product) in enumerate(zip(chosen, products, strict=True)):
         index[row, : len(vertices)], weight[row, : len(vertices)] = vertices, product[vertices]
     return torch.from_numpy(index), torch.from_numpy(weight)
+
+
+def _thinned(index: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " m"]:
+    if not most or len(index) <= most:
+        return index
+    return index[np.linspace(0, len(index) - 1, most).round().astype(np.int64)]
 
 
 LACKS: dict[str, Callable[[Sample], bool]] = {

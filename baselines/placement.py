@@ -1,11 +1,11 @@
 """What the optimiser moves when it moves an object: its pose as it is, or where and how large it is in the picture."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from baselines.initial import NEAREST
@@ -33,6 +33,10 @@ class SmplCoordinates:
     def decode(self, moved: Place, rotation: Float[Tensor, "b 3 3"]) -> Place:
         """The place that it stands for."""
         return moved
+
+    def take(self, rows: Int[Tensor, " n"]) -> "SmplCoordinates":
+        """The coordinates of some images of the batch."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,11 @@ class CameraCoordinates:
         seen = torch.cat([moved.translation[:, :2] * ratio, depth], dim=1)
         middle = ((seen - self.cameras.translation)[:, None] @ self.cameras.rotation)[:, 0]
         return Place(middle - scale * (rotation @ self.middle), scale)
+
+    def take(self, rows: Int[Tensor, " n"]) -> "CameraCoordinates":
+        """The coordinates of some images of the batch."""
+        cameras = Cameras(*(tensor[rows] for tensor in self.cameras))
+        return replace(self, cameras=cameras, depth=self.depth[rows])
 
 
 Placement = SmplCoordinates | CameraCoordinates

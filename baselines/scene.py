@@ -21,10 +21,11 @@ from wildhoi.templates import Template
 
 BODY = ("betas", "body_pose", "left_hand_pose", "right_hand_pose")
 OBJECT = ("object_rotation", "object_translation", "object_scale", "object_angle")
+CAMERAS = "virtual_cameras"
 Parameters = Mapping[str, Tensor]
 """By name: betas (b, 10), body_pose (b, 21, 3), left_hand_pose and right_hand_pose (b, 15, 3), object_rotation (b, 6:
 the first two rows), object_translation (b, 3), object_scale (b, 1) and, for objects with a joint, object_angle
-(b, 1)."""
+(b, 1); for a prior that looks at views, the positions of its virtual_cameras (b, m, 3), metres, SMPL frame."""
 
 
 class Boxes(NamedTuple):
@@ -65,6 +66,7 @@ class Scene:
         parts: Parts,
         painter: Painter | None = None,
         regressor: Float[np.ndarray, "65 v"] | None = None,
+        touching: Int[np.ndarray, " n"] | None = None,
     ) -> None:
         """Take the sums that keypoints and centroids need.
 
@@ -74,6 +76,7 @@ class Scene:
             parts: which parts of both attract each other.
             painter: draws depths; default the one that suits the body's device.
             regressor: of the 65 keypoints, instead of the table.
+            touching: the vertices of the body that contact is ever asked of; default all.
         """
         self.body, self.template, self.parts = body, template, parts
         self.painter = painter or Painter(fixed=body.device.type == "cuda")
@@ -94,6 +97,8 @@ class Scene:
         self.moving[template.joint_vertices] = 1
         self.mirrors = self._numbers(_mirrors(template))
         self.pairs = self._integers(parts.pairs)
+        self.touching = np.arange(body.n_vertices) if touching is None else np.unique(np.r_[0, touching])
+        self.touching_rows = self._integers(np.searchsorted(self.touching, np.arange(body.n_vertices)))
 
     def _numbers(self, array: np.ndarray) -> Tensor:
         return torch.as_tensor(array, dtype=self.body.dtype, device=self.body.device)
@@ -110,6 +115,11 @@ class Scene:
         middle = weights @ (self.template.vertices * moves[:, None]) / np.maximum(share, 1e-12)[:, None]
         still = weights @ (self.template.vertices * (1 - moves[:, None]))
         return VertexMeans(*map(self._numbers, (still, share, middle)))
+
+    @cached_property
+    def touching_vertices(self) -> SkinnedVertices:
+        """The vertices of the body that contact is asked of."""
+        return SkinnedVertices(self.body, self.touching)
 
     @cached_property
     def axis(self) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
@@ -180,6 +190,16 @@ class HumanState:
         return self.scene.body.skin(self.posture)
 
     @cached_property
+    def _touching(self) -> Float[Tensor, "b n 3"]:
+        """The vertices that contact is asked of: those of all images of the batch."""
+        return self.scene.touching_vertices(self.posture)
+
+    def touching(self, index: Int[Tensor, "b m"]) -> Float[Tensor, "b m 3"]:
+        """Some vertices of the surface, of those that contact is asked of."""
+        rows = self.scene.touching_rows[index]
+        return self._touching.gather(1, rows[..., None].expand(-1, -1, 3))
+
+    @cached_property
     def seen(self) -> Float[Tensor, "b v 3"]:
         """The whole surface, camera."""
         return self.cameras.see(self.vertices)
@@ -238,6 +258,10 @@ class ObjectState:
     def vertices(self) -> Float[Tensor, "b n 3"]:
         """The whole surface, SMPL frame."""
         return self.place(self._repeated(self.scene.vertices), self._repeated(self.scene.moving))
+
+    def some(self, index: Int[Tensor, "b m"]) -> Float[Tensor, "b m 3"]:
+        """Some vertices of the surface, SMPL frame."""
+        return self.place(self.scene.vertices[index], self.scene.moving[index])
 
     def _repeated(self, table: Float[Tensor, "*n"]) -> Float[Tensor, "b *n"]:
         return table.expand(len(self.rotation), *table.shape)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wildhoi import __version__
-from wildhoi.cli import body, data, leaderboard, methods, occlusion, reproduce, run, submission
+from wildhoi.cli import ablate, body, data, group, leaderboard, methods, occlusion, reproduce, run, submission, train
 from wildhoi.cli.fits import show as show_fit
 from wildhoi.cli.shared import (
     Data,
@@ -38,12 +38,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 GROUPS = {"data": data, "methods": methods, "submission": submission, "leaderboard": leaderboard, "body": body}
-for name, group in GROUPS.items():
-    app.add_typer(group.app, name=name)
+for name, commands in GROUPS.items():
+    app.add_typer(commands.app, name=name)
 app.command()(run.run)
 app.command("show")(show_fit)
 app.command()(occlusion.occlusion)
+app.command()(group.group)
 app.command()(reproduce.reproduce)
+app.command()(train.train)
+app.command()(ablate.ablate)
 
 
 @app.command()

@@ -7,32 +7,63 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wildhoi.cli.shared import Data, Json, Progress, Workers, printable, say, show, show_json
+from wildhoi.errors import InputError
 
 if TYPE_CHECKING:
     from evaluation.checking import Verdict
+    from evaluation.leaderboard.ablation import AblationBoard
+    from evaluation.leaderboard.board import Leaderboard
 
 app = typer.Typer(help="Tables of scored submissions and published rows.", no_args_is_help=True)
 PerObject = Annotated[bool, typer.Option("--per-object", help="A column per object, as in the paper.")]
 Statistic = Annotated[Literal["mean", "median"], typer.Option(help="Which statistic.")]
 Format = Literal["table", "markdown", "csv", "latex", "json"]
+Form = Annotated[Format, typer.Option("--format", help="How to print it.")]
 EXIT_CODES = {"invalid": 2, "differs": 1, "not checked": 3}  # the first that is met
+
+
+@app.callback(invoke_without_command=True)
+def tables(
+    context: typer.Context,
+    ablation: Annotated[Path | None, typer.Option(help="An ablation folder: print its tables.")] = None,
+    form: Form = "table",
+    per_object: PerObject = False,
+    statistic: Statistic = "mean",
+) -> None:
+    """Tables of scored submissions and published rows; with --ablation those of an ablation folder."""
+    if context.invoked_subcommand is not None:
+        if ablation is not None or (form, per_object, statistic) != ("table", False, "mean"):
+            raise InputError(
+                f"leaderboard: options before {context.invoked_subcommand} are those of --ablation, which stands "
+                "alone; put them behind the command"
+            )
+        return
+    if ablation is None:
+        raise InputError("leaderboard: want --ablation DIR, or one of the commands show, build and check")
+    from evaluation.leaderboard.ablation import ablation_board
+
+    print_board(ablation_board(ablation, per_object=per_object, statistic=statistic), form)
+
+
+def print_board(board: "Leaderboard | AblationBoard", form: Format) -> None:
+    """Print tables in a format."""
+    if form == "table":
+        return show(board.to_rich())
+    text = {"markdown": board.to_markdown, "csv": board.to_csv, "latex": board.to_latex, "json": board.to_json}[form]()
+    sys.stdout.write(text)
 
 
 @app.command("show")
 def show_tables(
     folder: Annotated[Path | None, typer.Argument(help="A folder of scored submissions.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = "table",
+    form: Form = "table",
     per_object: PerObject = False,
     statistic: Statistic = "mean",
 ) -> None:
     """Print the tables: scored submissions and published rows, one table per protocol."""
     from evaluation.leaderboard import leaderboard
 
-    board = leaderboard(folder, per_object=per_object, statistic=statistic)
-    if form == "table":
-        return show(board.to_rich())
-    text = {"markdown": board.to_markdown, "csv": board.to_csv, "latex": board.to_latex, "json": board.to_json}[form]()
-    sys.stdout.write(text)
+    print_board(leaderboard(folder, per_object=per_object, statistic=statistic), form)
 
 
 @app.command("build")

@@ -40,6 +40,11 @@ def run(
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images of every object.")] = None,
     settings: Settings = None,
+    checkpoint: Annotated[
+        str, typer.Option(help="What a learned method has learned: a folder, or a name that ships; --set checkpoint=.")
+    ] = "",
+    contact: Annotated[bool, typer.Option("--contact/--no-contact", help="Off: --set contact=0.")] = True,
+    start: Annotated[str, typer.Option(help="Where a fit starts: search or published; --set start=.")] = "",
     renderer: Annotated[
         Literal["torch", "pytorch3d"], typer.Option(help="What renders, if the method does.")
     ] = "torch",
@@ -51,7 +56,9 @@ def run(
     from wildhoi.method import load_method
 
     require_writable(out)
-    chosen, part = parse_settings(settings or []), parse_shard(shard)
+    part = parse_shard(shard)
+    short = {"checkpoint": checkpoint, "contact": None if contact else 0, "start": start}
+    chosen = _settings(settings or [], {name: value for name, value in short.items() if value not in ("", None)})
     folder = find_data(dataset)
     built = load_method(method, chosen)
     from wildhoi.running import RunOptions, run_method
@@ -66,6 +73,15 @@ def run(
         _say_result(ran, out, dataset, shard=shard, sharded=part[1] > 1)
     if not ran.reconstructions:
         raise typer.Exit(1)
+
+
+def _settings(words: list[str], short: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of --set, and those that have an option of their own."""
+    found = parse_settings(words)
+    twice = sorted(found.keys() & short.keys())
+    if twice:
+        raise InputError(f"--set {twice[0]}: is given by an option too; give it once")
+    return {**found, **short}
 
 
 def _say_result(ran: "Ran", out: Path, dataset: str, *, shard: str, sharded: bool) -> None:

@@ -1,0 +1,259 @@
+"""`flow-prior`: the paper's method, a learned prior and contact in the two-phase fit; and its published setting.
+
+The prior is a flow over views of a scene, trained from 2D images (`wildhoi train flow-prior`). It looks at a scene
+through virtual cameras, drawn from itself and moved along; contact draws together the vertices that are hidden behind
+each other here and in many other images (paper, 3.3).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from baselines.conditioned import Conditioned, condition, draw_cameras
+from baselines.fitted import FittedMethod
+from baselines.fitting import Problem, Stage
+from baselines.observation import Observation, contact_candidates
+from baselines.prior_files import CONFIG, TrainedPrior, find_priors, read_prior
+from baselines.recipe import Recipe
+from baselines.scene import CAMERAS
+from baselines.search import Search, search
+from wildhoi.body import BodyModel
+from wildhoi.errors import InputError
+from wildhoi.method import MethodInfo, Option, Setup
+from wildhoi.schema import Sample
+from wildhoi.templates import Template
+
+INPUTS = (
+    "human",
+    "camera",
+    "object_pose",
+    "wholebody_keypoints",
+    "object_correspondences",
+    "person_mask",
+    "object_mask",
+    "human_occlusion",
+    "object_occlusion",
+)
+PAPER = "Monocular Human-Object Reconstruction in the Wild"
+CODE = "https://github.com/huochf/WildHOI (optimize_with_kps_flow_contact.py), written afresh"
+ETA = 0.05
+"""What occlusion times mean occlusion of a vertex must pass to be a candidate of contact (paper, eta)."""
+
+ALONE = {
+    "correspondences": 1e-1,
+    "scale_decay": 1e-1,
+    "body_keypoints": 1e-2,
+    "hand_keypoints": 1e-1,
+    "betas_decay": 1e-1,
+    "body_decay": 1.0,
+    "hand_decay": 1.0,
+    "body_norm": 1e-5,
+    "hand_norm": 1e-1,
+    "prior": 1e-1,
+    "contact": 0.0,
+}
+"""Weights without contact; the authors' code binds hands less where there is contact."""
+TOUCHING = ALONE | {"hand_keypoints": 1e-2, "hand_decay": 1e-2, "hand_norm": 1e-2, "contact": 1.0}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The settings of a flow prior beside those of any fit.
+
+    Attributes:
+        checkpoint: folder of the priors, or the name of such a folder that ships or is in `$WILDHOI_CHECKPOINTS`.
+        hashes: of the weights by object; others are refused.
+        cameras: virtual cameras of an image.
+        camera_lr: learning rate of their positions, metres; 0: they stay where they were drawn.
+        start: `search`, or `published`: at the estimated pose.
+        candidates: starts that are refined.
+        search_steps: steps of that.
+        contact_points: candidates of contact of one side of an image, at most; 0: all.
+    """
+
+    checkpoint: str = ""
+    hashes: Mapping[str, str] | None = None
+    cameras: int = 8
+    camera_lr: float = 1e-3
+    start: str = "search"
+    candidates: int = 3
+    search_steps: int = 100
+    contact_points: int = 400
+
+
+MEANINGS = {
+    "checkpoint": "folder of the priors that `wildhoi train flow-prior` wrote, or the name of one that ships: small",
+    "hashes": "of the priors' weights by object; others are refused",
+    "cameras": "virtual cameras of an image",
+    "camera_lr": "learning rate of their positions, metres; 0: they stay where they were drawn",
+    "start": "`search` along the viewing ray, or `published`: at the estimated pose",
+    "candidates": "starts of an image that are refined",
+    "search_steps": "steps of refining them",
+    "contact_points": "candidates of contact of one side of an image, at most; 0: all",
+}
+STARTS = ("search", "published")
+
+OURS = Recipe(weights=ALONE, lr=(0.05, 0.02), final_lr=0.01, beta2=0.99)
+RELEASED = Recipe(
+    weights=ALONE, second_share=1 / 11, fresh=False, coordinates="smpl", objective="mean", background=True
+)
+
+
+class FlowPrior(FittedMethod):
+    """Fits with a learned prior; see `wildhoi.method.Method`."""
+
+    def __init__(self, info: MethodInfo, recipe: Recipe, choices: Choices, settings: Mapping[str, Any]) -> None:
+        """Settle the settings; the priors are read when they are needed.
+
+        Raises:
+            InputError: one is unknown or of the wrong kind.
+        """
+        own = {name: value for name, value in settings.items() if name in MEANINGS}
+        rest = {name: value for name, value in settings.items() if name not in MEANINGS}
+        weights = ALONE if rest.get("contact", 1) == 0 else TOUCHING
+        super().__init__(info, replace(recipe, weights=weights), rest)
+        self.choices = _settled(info.name, choices, own)
+        self.folder = find_priors(self.choices.checkpoint) if self.choices.checkpoint else None
+        if self.choices.start == "search" and self.settings["coordinates"] != "camera":
+            raise InputError(f"{info.name}: start=search moves objects in camera coordinates; give start=published")
+        plain = {name: getattr(self.choices, name) for name in MEANINGS}
+        found = _hashes(self.folder)
+        self.settings = {
+            **self.settings,
+            **plain,
+            "checkpoint": "" if self.folder is None else self.folder.name,
+            "hashes": {name: fact[1] for name, fact in found.items()},
+        }
+        options = {name: Option(getattr(choices, name), meaning) for name, meaning in MEANINGS.items()}
+        supervision = " and ".join(sorted({fact[0] for fact in found.values()})) or info.supervision
+        self.info = replace(self.info, supervision=supervision, options={**self.info.options, **options})
+
+    def reconstruct(self, samples: Sequence[Sample], setup: Setup) -> Any:
+        """Fit samples of one object and one gender."""
+        self.seed = setup.seed
+        self.trained = self._read(setup.template(samples[0].object))
+        return super().reconstruct(samples, setup)
+
+    def _read(self, template: Template) -> TrainedPrior:
+        if self.folder is None:
+            raise InputError(
+                f"{self.info.name}: no checkpoint; give --checkpoint DIR, as `wildhoi train flow-prior` wrote it"
+            )
+        trained = read_prior(self.folder, template)
+        expected = (self.choices.hashes or {}).get(template.category.name)
+        if expected is not None and expected != str(trained.facts.get("weights"))[:16]:
+            raise InputError(
+                f"{self.folder}: the weights of {template.category.name} are not those wanted (hash {expected}); "
+                "train with the same data, options and versions, or leave hashes out"
+            )
+        if self.settings["contact"] and trained.contact is None:
+            raise InputError(f"{self.folder}: has no mean occlusion maps, for contact; --no-contact fits without")
+        return trained
+
+    def _lack(self, sample: Sample) -> str:
+        if self.trained.prior.encoder.context and sample.image is None:
+            return "no picture, which the prior is conditioned on; one trained with --condition none needs none"
+        return super()._lack(sample)
+
+    def _observe(self, samples: Sequence[Sample], template: Template, body: BodyModel) -> Observation:
+        seen = super()._observe(samples, template, body)
+        if self.settings["contact"]:
+            seen = self._touching(seen, samples, body)
+        return replace(seen, prior=condition(self.trained.prior, samples, body.device, body.dtype))
+
+    def _touching(self, seen: Observation, samples: Sequence[Sample], body: BodyModel) -> Observation:
+        """With the vertices that may touch (paper, equation 14)."""
+        means = self.trained.contact
+        assert means is not None
+        if len(means["human"]) != body.n_vertices:
+            got, want = len(means["human"]), body.n_vertices
+            raise InputError(
+                f"{self.folder}: mean occlusion maps of a body of {got} vertices, want {want}; train again"
+            )
+        found: dict[str, Any] = {}
+        for side in ("human", "object"):
+            maps = [np.asarray(getattr(sample, f"{side}_occlusion")) for sample in samples]
+            index, weight = contact_candidates(maps, means[side], ETA, self.choices.contact_points)
+            found[f"{side}_contact"], found[f"{side}_weight"] = index, weight
+        return replace(seen, **found).to(body.device, body.dtype)
+
+    def _more_parameters(self, samples: Sequence[Sample], seen: Observation) -> dict[str, Tensor]:
+        assert isinstance(seen.prior, Conditioned)
+        cameras = draw_cameras(seen.prior, [s.image_id for s in samples], self.choices.cameras, self.seed)
+        return {} if cameras is None else {CAMERAS: cameras}
+
+    def _stages(self, template: Template) -> list[Stage]:
+        moved = (CAMERAS,) if self.choices.camera_lr else ()
+        rates = {CAMERAS: self.choices.camera_lr}
+        return [replace(s, train=(*s.train, *moved), own_lr=rates) for s in super()._stages(template)]
+
+    def _begin(self, problem: Problem, template: Template, stages: Sequence[Stage]) -> None:
+        if self.choices.start == "search" and self.settings["prior"]:
+            weights = {"prior": self.settings["prior"], "scale": self.settings["scale_decay"]}
+            how = Search(self.choices.candidates, self.choices.search_steps, **weights)
+            search(problem, stages[0], template.symmetry(), how)
+
+
+def _settled(where: str, choices: Choices, given: Mapping[str, Any]) -> Choices:
+    """The choices with those given, checked."""
+    for name, value in given.items():
+        default = getattr(choices, name)
+        if name == "hashes":
+            fine = value is None or (isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values()))
+            wanted = "a table of texts"
+        elif isinstance(default, str):
+            fine, wanted = isinstance(value, str | Path), "text"
+        else:
+            whole = isinstance(default, int)
+            number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+            least = 1 if name in ("cameras", "candidates") else 0
+            fine, wanted = number and least <= value < 1e6, f"a {'whole ' if whole else ''}number from {least}"
+        if name == "start":
+            fine, wanted = value in STARTS, " or ".join(STARTS)
+        if not fine:
+            raise InputError(f"{where}: {name} is {value!r}, want {wanted}")
+    changes: dict[str, Any] = {name: str(v) if isinstance(v, Path) else v for name, v in given.items()}
+    return replace(choices, **changes)
+
+
+def _hashes(folder: Path | None) -> dict[str, tuple[str, str]]:
+    """Supervision and the start of the weights' hash of each prior in a folder; what cannot be read is told later."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in sorted(folder.glob(f"*/{CONFIG}")) + sorted(folder.glob(CONFIG)) if folder else ():
+        try:
+            content = json.loads(path.read_text())
+            prior = content["prior"]
+            found[str(prior["object"])] = SUPERVISION[prior["supervision"]], str(content["weights"])[:16]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+SUPERVISION = {"2d": "2D images", "3d": "3D annotations"}
+
+
+def build_flow_prior(settings: Mapping[str, Any]) -> FlowPrior:
+    """The flow prior, started where the prior likes an object's depth best.
+
+    Raises:
+        InputError: a setting is unknown or of the wrong kind.
+    """
+    summary = "flow prior learned from 2D images, and contact from mean occlusion; objects' depths searched first"
+    info = MethodInfo("flow-prior", summary, INPUTS, SUPERVISION["2d"], paper=PAPER, code=CODE)
+    return FlowPrior(info, OURS, Choices(), settings)
+
+
+def build_released(settings: Mapping[str, Any]) -> FlowPrior:
+    """The flow prior as the authors' code fits it: from the estimated pose, one optimiser throughout.
+
+    Raises:
+        InputError: a setting is unknown or of the wrong kind.
+    """
+    summary = "the flow prior as the authors' released code fits it, from the estimated pose"
+    info = MethodInfo("flow-prior-released", summary, INPUTS, SUPERVISION["2d"], paper=PAPER, code=CODE)
+    return FlowPrior(info, RELEASED, Choices(start="published", contact_points=0), settings)

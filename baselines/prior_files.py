@@ -1,0 +1,223 @@
+"""A trained prior as a folder: `config.json`, `model.safetensors`, `contact.npz` and a card; nothing is unpickled."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import wildhoi
+from baselines.plain import from_plain
+from baselines.prior import Prior, PriorConfig
+from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.files import atomic_path, canonical_json, read_json, sha256_file, sha256_text, write_text
+from wildhoi.mean_maps import Means, read_mean_maps
+from wildhoi.objects import Category
+from wildhoi.templates import Template
+
+CONFIG, WEIGHTS, CONTACT, CARD = "config.json", "model.safetensors", "contact.npz", "README.md"
+FORMAT = 1
+MOST_CONFIG, MOST_WEIGHTS = 2**20, 2 * 2**30
+SHIPPED = Path(wildhoi.__file__).parent / "assets" / "checkpoints"
+HINT = "train one with `wildhoi train flow-prior --dataset DATA --object {name} -o DIR`"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedPrior:
+    """A prior with what belongs to it.
+
+    Attributes:
+        prior: in evaluation mode.
+        contact: mean occlusion maps of the training images, `human` and `object`, where they were made.
+        facts: where and how it was trained, as its configuration has it.
+    """
+
+    prior: Prior
+    contact: Means | None
+    facts: Mapping[str, Any]
+
+
+def find_priors(name: str) -> Path:
+    """The folder of priors: one that is given, one in `$WILDHOI_CHECKPOINTS`, or one that ships.
+
+    Raises:
+        MissingAssetError: there is none.
+    """
+    places = [Path(name).expanduser(), SHIPPED / name]
+    if os.environ.get("WILDHOI_CHECKPOINTS"):
+        places.insert(1, Path(os.environ["WILDHOI_CHECKPOINTS"]).expanduser() / name)
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        shipped = ", ".join(sorted(path.name for path in SHIPPED.glob("*/"))) or "none"
+        raise MissingAssetError(
+            f"checkpoint {name}: no such folder, and none of this name ships (there are: {shipped}); "
+            f"{HINT.format(name='OBJECT')}"
+        )
+    return found.resolve()
+
+
+def category_digest(category: Category) -> str:
+    """The hash of what a prior depends on in the category table: keypoints, what a mirror does to them, the joint."""
+    names = ("name", "meshes", "keypoints", "keypoint_flip", "mirrored_images")
+    facts = {name: getattr(category, name) for name in names}
+    return sha256_text(canonical_json({**facts, "joint": category.joint and asdict(category.joint)}))
+
+
+def write_prior(
+    folder: Path,
+    prior: Prior,
+    template: Template,
+    facts: Mapping[str, Any],
+    contact: Mapping[str, Float[np.ndarray, " v"]] | None = None,
+    *,
+    half: bool = False,
+) -> None:
+    """Write a prior; the configuration comes last, so that what has one is whole.
+
+    Args:
+        folder: created where it is absent.
+        prior: its weights are written as they are.
+        template: of the object; its hash and the category's go with the prior.
+        facts: plain data about the training.
+        contact: mean occlusion maps `human` and `object`.
+        half: store the weights with 16 bits; they are computed with 32 all the same.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / WEIGHTS, _halved(prior) if half else dict(prior.state_dict()))
+    if contact is not None:
+        with atomic_path(folder / CONTACT) as temporary, temporary.open("wb") as stream:
+            arrays: dict[str, Any] = {name: np.asarray(mean, np.float32) for name, mean in contact.items()}
+            np.savez_compressed(stream, **arrays)
+    content = {
+        "format": FORMAT,
+        "prior": asdict(prior.config),
+        "category": category_digest(template.category),
+        "template": template.sha256,
+        "weights": sha256_file(folder / WEIGHTS),
+        "architecture": getattr(prior.encoder, "architecture", None),
+        **facts,
+    }
+    write_text(folder / CONFIG, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _halved(prior: Prior) -> dict[str, Tensor]:
+    return {name: t.half() if t.dtype == torch.float32 else t for name, t in prior.state_dict().items()}
+
+
+def read_prior(folder: Path, template: Template, device: str = "cpu") -> TrainedPrior:
+    """Read a prior for an object.
+
+    Args:
+        folder: of the prior, or one that holds it under the object's name.
+        template: of the object.
+        device: of the weights.
+
+    Raises:
+        MissingAssetError: there is none.
+        InputError: it is damaged, of another object, or of another category table or template.
+    """
+    name = template.category.name
+    place = folder / name if (folder / name / CONFIG).is_file() else folder
+    if not (place / CONFIG).is_file():
+        held = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}")) if folder.is_dir() else []
+        found = f"it has {', '.join(held)}" if held else "it has none" if folder.is_dir() else "there is no such folder"
+        raise MissingAssetError(f"{folder}: no prior of {name} ({found}); {HINT.format(name=name)}")
+    where = place / CONFIG
+    content = read_json(where, MOST_CONFIG)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{where}: not the configuration of a prior of format {FORMAT}; {HINT.format(name=name)}")
+    config = from_plain(PriorConfig, content.get("prior"), str(where))
+    _require_same(where, content, config, template)
+    prior = _with_weights(place / WEIGHTS, config, content, device)
+    return TrainedPrior(prior, _read_contact(place / CONTACT, template), _facts(content))
+
+
+def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in ("format", "architecture")}
+
+
+def _require_same(where: Path, content: Mapping[str, Any], config: PriorConfig, template: Template) -> None:
+    """Refuse a prior of another object, keypoints, table or template."""
+    category, name = template.category, template.category.name
+    if config.object != name:
+        raise InputError(f"{where}: a prior of {config.object!r}, want one of {name!r}; {HINT.format(name=name)}")
+    wanted = 22 + len(template.keypoint_vertices)
+    if config.keypoints != wanted:
+        raise InputError(f"{where}: keypoints: got {config.keypoints}, want the {wanted} of {name}; train it again")
+    if content.get("category") != category_digest(category):
+        raise InputError(f"{where}: the category table has changed {name} since this prior was trained; train it again")
+    if content.get("template") != template.sha256:
+        found, want = str(content.get("template"))[:12], template.sha256[:12]
+        raise InputError(
+            f"{where}: trained with another template of {name} (hash {found}, here {want}); train it again"
+        )
+
+
+def _with_weights(path: Path, config: PriorConfig, content: Mapping[str, Any], device: str) -> Prior:
+    tensors = read_tensors(path)
+    if sha256_file(path) != content.get("weights"):
+        raise InputError(f"{path}: not the weights that {CONFIG} names (hash); download or train it again")
+    # the file has the backbone's weights too: nothing is fetched
+    architecture = content.get("architecture")
+    if architecture is not None and not isinstance(architecture, dict):
+        raise InputError(f"{path.parent / CONFIG}: architecture: got {type(architecture).__name__}, want a table")
+    prior = Prior(replace(config, encoder=replace(config.encoder, weights=None)), architecture)
+    want = {key: tuple(tensor.shape) for key, tensor in prior.state_dict().items()}
+    found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    wrong = [f"{key} {found.get(key, 'absent')}, want {want.get(key, 'none')}" for key in sorted({*want, *found})
+             if want.get(key) != found.get(key)]  # fmt: skip
+    if wrong:
+        raise InputError(f"{path}: tensors do not suit the configuration: {'; '.join(wrong[:3])}; train it again")
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point()):
+        raise InputError(f"{path}: weights that are not finite; train it again")
+    prior.load_state_dict(tensors)
+    return prior.to(device).eval().requires_grad_(False)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, atomically."""
+    from safetensors.torch import save_file
+
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(whole, str(temporary))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file, on the CPU.
+
+    Raises:
+        MissingAssetError: it is not there.
+        InputError: it is no such file, or a huge one.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        size = path.stat().st_size
+    except OSError:
+        raise MissingAssetError(f"{path}: is not there; copy the whole folder, or train it again") from None
+    if size > MOST_WEIGHTS:
+        raise InputError(f"{path}: {size:,} bytes, want at most {MOST_WEIGHTS:,}")
+    try:
+        return dict(load_file(str(path), device="cpu"))
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: damaged, or no safetensors file ({reason}); download or train it again") from None
+
+
+def _read_contact(path: Path, template: Template) -> Means | None:
+    """The mean occlusion maps; None where there are none."""
+    if not path.is_file():
+        return None
+    found = read_mean_maps(path)
+    if len(found["object"]) != len(template.vertices):
+        got, want = len(found["object"]), len(template.vertices)
+        raise InputError(f"{path}: object: got {got} vertices, want the template's {want}; train it again")
+    return found

@@ -1,0 +1,1 @@
+"""Ablations: variants of a method from a grid, each trained, run and scored once, in one folder."""

@@ -1,0 +1,64 @@
+"""Mean occlusion maps of training images, from the maps that samples carry or a file of `wildhoi occlusion`."""
+
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.geometry import camera_position
+from wildhoi.occlusion_maps import Tally
+from wildhoi.schema import Sample
+from wildhoi.views import rays_of_pixels
+
+LIMIT = 0.1
+"""View distance below which an image is a near-duplicate, as published."""
+Means = dict[str, Float[np.ndarray, " _"]]
+
+
+def mean_of_samples(samples: Iterable[Sample], limit: float = LIMIT) -> Means | None:
+    """The mean maps `human` and `object` of images that are no near-duplicates; None where no sample has maps.
+
+    Near-duplicates are told as `wildhoi.occlusion_maps` does, by the keypoints that the samples have.
+    """
+    tally = Tally(limit)
+    for sample in samples:
+        view = _view(sample)
+        if view is not None and sample.human_occlusion is not None and sample.object_occlusion is not None:
+            tally.add(np.asarray(sample.human_occlusion, bool), np.asarray(sample.object_occlusion, bool), view)
+    return dict(tally.means) if tally.views else None
+
+
+def _view(sample: Sample) -> Float[np.ndarray, "_ 3"] | None:
+    camera, body, thing = sample.camera, sample.body_keypoints, sample.object_keypoints
+    if camera is None or body is None or thing is None:
+        return None
+    position = camera_position(camera.rotation, camera.translation)
+    view = np.concatenate([rays_of_pixels(body, thing, camera), position[None] / np.linalg.norm(position)])
+    return view if np.isfinite(view).all() else None
+
+
+def read_mean_maps(path: Path) -> Means:
+    """Read a file `NAME-mean.npz` of `wildhoi occlusion`.
+
+    Raises:
+        MissingAssetError: it is not there.
+        InputError: it holds no mean maps.
+    """
+    if not path.is_file():
+        raise MissingAssetError(f"{path}: is not there; `wildhoi occlusion` writes such a file")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = {name: np.asarray(stored[name], np.float64) for name in ("human", "object")}
+    # what numpy and zipfile raise for damaged or foreign content
+    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: no mean occlusion maps ({type(error).__name__}); `wildhoi occlusion` makes them"
+        ) from None
+    for name, mean in found.items():
+        if mean.ndim != 1 or not np.isfinite(mean).all() or (mean < 0).any() or (mean > 1).any():
+            raise InputError(f"{path}: {name}: want shares from 0 to 1, one for each vertex")
+    return found

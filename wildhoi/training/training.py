@@ -1,0 +1,186 @@
+"""Training a flow prior on a data folder: what it learns from is read here, since methods read no data themselves."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wildhoi import __version__
+from wildhoi.dataset import DataFolder
+from wildhoi.errors import InputError
+from wildhoi.files import canonical_json, require_writable, sha256_text
+from wildhoi.objects import find_category
+from wildhoi.templates import Template, find_template, load_template
+from wildhoi.training.reading import Progress, read_contact, read_examples
+
+if TYPE_CHECKING:
+    from baselines.training.examples import Examples
+    from baselines.training.loop import Trainer
+    from baselines.training.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training wrote: epochs done, the best held-out likelihood (nats per dimension), its epoch, the folder."""
+
+    object: str
+    epochs: int
+    best_epoch: int
+    held_out: float
+    images: int
+    folder: str
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts as plain data."""
+        return asdict(self)
+
+
+def train_flow_prior(
+    data: DataFolder,
+    name: str,
+    out: Path,
+    options: Mapping[str, Any],
+    *,
+    preset: str = "small",
+    device: str = "auto",
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a prior of one object's scenes; under `accelerate launch` or `torchrun` on all their processes.
+
+    Args:
+        data: with samples of the training split; with layouts for true groups, with annotations for 3D supervision.
+        name: of the object.
+        out: the folder of the prior.
+        options: see `baselines.training.options.train_options`; `contact` is a file of mean occlusion maps, as
+            `wildhoi occlusion` writes it; by default they are made from the training images.
+        preset: `paper`, `released` or `small`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        resume: go on with the training that the folder holds; the result is that of an uninterrupted one.
+        progress: called with (what, done, of how many), and perhaps a note.
+
+    Raises:
+        InputError: an option is unknown, there are too few images, or the folder holds something else.
+        MissingAssetError: a template, a body model, weights of a backbone or a package is not there.
+        RunError: the loss is not a number any more.
+    """
+    from baselines.training.diary import Diary, is_finished
+    from baselines.training.loop import Trainer
+    from baselines.training.options import train_options
+
+    find_category(name)
+    require_writable(out)
+    contact = options.get("contact")
+    chosen = train_options(preset, {key: value for key, value in options.items() if key != "contact"})
+    tell = progress or (lambda *_: None)
+    if is_finished(out):
+        return _finished(out, name, resume=resume)
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out}: exists and is not empty; --resume goes on with a training, or choose another folder")
+    template = load_template(find_template(data.objects, name, shipped=data.body_model == "open"))
+    examples, report = read_examples(data, name, out, chosen, device=device, tell=tell)
+    means = read_contact(data, name, out, None if contact is None else Path(contact), tell)
+    accelerator = _accelerator(device, chosen.precision)
+    facts = {
+        "training": {**asdict(chosen), "preset": preset},
+        "data": {"name": data.name, "revision": data.revision_of("train"), "images": len(examples.image_ids), **report},
+        "environment": _environment(accelerator),
+    }
+    prior = _untrained(template, chosen)
+    facts["encoder"] = prior.encoder.origin
+    digest = sha256_text(canonical_json([facts, _digest(examples), accelerator.num_processes]))
+    diary = Diary(out, template, facts, means, digest, chosen.half)
+    _run(Trainer(prior, examples, chosen, accelerator, diary), template, tell)
+    return _finished(out, name, resume=True)
+
+
+def _run(trainer: "Trainer", template: Template, tell: Progress) -> None:
+    """Train to the end; the first process writes for all."""
+    from baselines.training.card import write_card
+    from baselines.training.shown import plot_samples
+
+    trainer.watch = lambda done, total, numbers: tell("training", done, total, _note(numbers))
+    trainer.picture = lambda trained, path: plot_samples(trained, trainer.examples, template, path)
+    standing = trainer.run()
+    if trainer.accelerator.is_main_process:
+        write_card(trainer.diary, standing)
+        trainer.diary.finish(standing)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _note(numbers: Mapping[str, float]) -> str:
+    return f"(held out {numbers['held_out']:.3f}, {numbers['images_per_second']:.0f} images/s)"
+
+
+def _untrained(template: Template, options: "TrainOptions") -> Any:
+    import torch
+
+    from baselines.prior import Prior, PriorConfig
+
+    torch.manual_seed(options.seed)  # of the first weights
+    count = 22 + len(template.keypoint_vertices)
+    parts = {field: getattr(options, field) for field in ("supervision", "space", "noise", "camera_noise", "flow")}
+    return Prior(PriorConfig(template.category.name, count, **parts, encoder=options.encoder))
+
+
+def _accelerator(device: str, precision: str) -> Any:
+    """What spreads a training over processes and devices; one that launchers have set up, or this process alone."""
+    import torch
+    from accelerate import Accelerator
+
+    from wildhoi.devices import find_device
+
+    found = find_device(device)
+    if found != "cpu":
+        torch.cuda.set_device(found)
+    mixed = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}[precision]
+    return Accelerator(cpu=found == "cpu", mixed_precision=mixed)
+
+
+def _environment(accelerator: Any) -> dict[str, Any]:
+    import torch
+
+    from wildhoi.devices import describe_device
+
+    kind = accelerator.device.type
+    return {
+        "wildhoi": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": kind,
+        "processor": describe_device("cpu" if kind == "cpu" else str(accelerator.device)),
+        "processes": accelerator.num_processes,
+    }
+
+
+def _digest(examples: "Examples") -> str:
+    """The hash of what is learned from."""
+    import hashlib
+
+    found = hashlib.sha256()
+    for tensor in (examples.pool.coordinates, examples.members, examples.weights, examples.pictures):
+        if tensor is not None:
+            found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _finished(out: Path, name: str, *, resume: bool) -> Trained:
+    """What a finished training says of itself."""
+    from baselines.prior_files import CONFIG
+    from wildhoi.files import read_json
+
+    if not resume:
+        raise InputError(f"{out}: holds a finished training; choose another folder, or --resume to keep it")
+    content = read_json(out / CONFIG)
+    warnings = tuple(content.get("data", {}).get("groups", {}).get("warnings", ()))
+    return Trained(
+        name,
+        int(content["epochs"]),
+        int(content["best_epoch"]),
+        float(content["held_out"]),
+        int(content["data"]["images"]),
+        str(out),
+        warnings,
+    )
