@@ -92,7 +92,7 @@ class NoEncoder(Encoder):
     def __init__(self) -> None:
         super().__init__(0, "no image is looked at")
 
-    def features(self, pictures: Shaped[Tensor, "b *shape"]) -> Float[Tensor, "b n"]:
+    def features(self, pictures: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b n"]:
         """None."""
         return torch.zeros((len(pictures), 0), device=pictures.device)
 
@@ -100,7 +100,7 @@ class NoEncoder(Encoder):
         """None."""
         return features
 
-    def forward(self, pictures: Shaped[Tensor, "b *shape"]) -> Float[Tensor, "b c"]:
+    def forward(self, pictures: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b c"]:
         """None."""
         return self.features(pictures)
 

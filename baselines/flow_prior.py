@@ -17,11 +17,12 @@ from torch import Tensor
 from baselines.conditioned import Conditioned, condition, draw_cameras
 from baselines.fitted import FittedMethod
 from baselines.fitting import Problem, Stage
-from baselines.observation import Observation, contact_candidates
+from baselines.observation import Observation
 from baselines.prior_files import CONFIG, TrainedPrior, find_priors, read_prior
 from baselines.recipe import Recipe
 from baselines.scene import CAMERAS
 from baselines.search import Search, search
+from baselines.touching import contact_candidates
 from wildhoi.body import BodyModel
 from wildhoi.errors import InputError
 from wildhoi.method import MethodInfo, Option, Setup

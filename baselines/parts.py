@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from scipy.spatial import ConvexHull, QhullError
 
 from wildhoi.body.model import BodyModel
@@ -89,3 +89,16 @@ def released_parts(body: BodyModel, template: Template) -> Parts:
             (part, thing, gate) for gate, thing in zip(bodies, things, strict=True) for part in sorted({*bodies})
         ],
     )
+
+
+def mirrors(template: Template) -> Float[np.ndarray, "m 3"]:
+    """The signs that turn a correspondence map into itself and, where the object has one, its symmetric twin."""
+    axes = template.category.mirror_axes
+    return np.array([(1, 1, 1)] if axes is None else [(1, 1, 1), axes], np.float64)
+
+
+def spans(parts: "list[Int[np.ndarray, '_']]", used: Int[np.ndarray, " n"]) -> Int[np.ndarray, "p m"]:
+    """Where the vertices of each part are among those used; short parts repeat their first, which no box minds."""
+    longest = max((len(part) for part in parts), default=1)
+    rows = [np.r_[part, np.full(longest - len(part), part[0])] for part in parts]
+    return np.searchsorted(used, np.array(rows, np.int64).reshape(-1, longest))

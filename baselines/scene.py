@@ -13,7 +13,7 @@ from torch import Tensor
 from baselines.initial import NEAREST
 from baselines.observation import Cameras
 from baselines.painter import Painter
-from baselines.parts import Parts
+from baselines.parts import Parts, mirrors, spans
 from wildhoi.body.linear import SkinnedVertices, SurfacePoints, means_of
 from wildhoi.body.model import BodyModel, Posture
 from wildhoi.body.wholebody import FittedKeypoints
@@ -84,7 +84,7 @@ class Scene:
         everything = np.arange(body.n_vertices)
         self.body_means = SurfacePoints(body, means_of([everything, *parts.body], body.n_vertices))
         used = np.unique(np.concatenate([[0], *parts.body]))
-        self.body_parts, self.body_spans = SkinnedVertices(body, used), self._integers(_spans(parts.body, used))
+        self.body_parts, self.body_spans = SkinnedVertices(body, used), self._integers(spans(parts.body, used))
         self.body_faces = self._integers(body.faces)
         self.vertices, self.faces = self._numbers(template.vertices), self._integers(template.faces)
         everything = np.arange(len(template.vertices))
@@ -92,10 +92,10 @@ class Scene:
         self.object_means = self._sums([everything, *parts.object])
         hulls = [parts.hull(template, part) for part in parts.object]
         used = np.unique(np.concatenate([[0], *hulls]))
-        self.hulls, self.hull_spans = self._integers(used), self._integers(_spans(hulls, used))
+        self.hulls, self.hull_spans = self._integers(used), self._integers(spans(hulls, used))
         self.moving = torch.zeros(len(template.vertices), dtype=body.dtype, device=body.device)
         self.moving[template.joint_vertices] = 1
-        self.mirrors = self._numbers(_mirrors(template))
+        self.mirrors = self._numbers(mirrors(template))
         self.pairs = self._integers(parts.pairs)
         self.touching = np.arange(body.n_vertices) if touching is None else np.unique(np.r_[0, touching])
         self.touching_rows = self._integers(np.searchsorted(self.touching, np.arange(body.n_vertices)))
@@ -129,19 +129,6 @@ class Scene:
             raise ValueError(f"{self.template.category.name}: has no joint")
         first, second = (self.template.keypoints[name] for name in joint.axis_keypoints)
         return self._numbers(first), self._numbers((second - first) / np.linalg.norm(second - first))
-
-
-def _mirrors(template: Template) -> Float[np.ndarray, "m 3"]:
-    """The signs that turn a correspondence map into itself and, where the object has one, its symmetric twin."""
-    axes = template.category.mirror_axes
-    return np.array([(1, 1, 1)] if axes is None else [(1, 1, 1), axes], np.float64)
-
-
-def _spans(parts: "list[Int[np.ndarray, '_']]", used: Int[np.ndarray, " n"]) -> Int[np.ndarray, "p m"]:
-    """Where the vertices of each part are among those used; short parts repeat their first, which no box minds."""
-    longest = max((len(part) for part in parts), default=1)
-    rows = [np.r_[part, np.full(longest - len(part), part[0])] for part in parts]
-    return np.searchsorted(used, np.array(rows, np.int64).reshape(-1, longest))
 
 
 @dataclass(eq=False)

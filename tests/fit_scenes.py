@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from baselines.fitting import Problem
-from baselines.observation import contact_candidates, observe
+from baselines.observation import observe
 from baselines.painter import Painter
 from baselines.parts import matched_parts, released_parts
 from baselines.placement import SmplCoordinates
 from baselines.scene import BODY, HumanState, ObjectState, Scene, State
+from baselines.touching import contact_candidates
 from submissions import unchecked
 from wildhoi.body import body_parameters, load_body
 from wildhoi.dataset import find_data, find_sample

@@ -220,12 +220,12 @@ def test_without_mixing_and_diversity_the_neighbours_are_the_exact_nearest():
 
 
 def test_the_true_distance_finds_the_other_views_of_a_scene_and_the_unnormalised_does_not():
-    views = made_views(scenes=60, of_each=17, points=26, noise=0.01)
+    views = made_views(scenes=60, of_each=17, points=26, noise=0.02, spread=0.1)
     shares = {}
     for distance in ("true", "unnormalised"):
         groups = group_views(views, replace(PLAIN, distance=distance))
         shares[distance] = make_report(groups, views).same_scene.share
-    assert shares["true"] > 0.99 and shares["unnormalised"] < 0.7
+    assert shares["true"] > 0.99 and shares["unnormalised"] < 0.5
 
 
 @pytest.mark.parametrize("settings", [PLAIN, GroupSettings(k=4)], ids=str)
@@ -300,7 +300,6 @@ def test_a_smaller_k_takes_the_first_of_a_larger():
 
 
 def test_mixing_prefers_neighbours_that_agree():
-    # views 1, 2, 3 of the first's rivals agree with each other; 4 is as near to it, but to none of them
     views = made_views(scenes=30, of_each=4, noise=0.05)
     pairs = pair_distances(views)
 

@@ -226,7 +226,7 @@ def test_masks_and_colours_move_together():
 
 def test_the_strengths_are_those_published():
     """Discs at three places tell the warp: shift, turn and scale, to be compared with what was asked for."""
-    count, side = 600, 96
+    count, side = 400, 96
     middles = [
         middle(Augment(colour=0.0)(torch.stack([disc(x, y, side)] * count), generator())[:, 3].double())
         for x, y in ((0, 0), (20, 0), (0, 20))

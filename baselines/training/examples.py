@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from baselines.prior import Space
@@ -43,6 +43,7 @@ class Examples:
         weights: of these.
         pictures: what the encoder is shown of each image; None where it is shown nothing.
         held_out: images that are only watched.
+        features: what a frozen backbone makes of the pictures, and of the pictures in a mirror; they are not varied.
     """
 
     image_ids: tuple[str, ...]
@@ -51,6 +52,7 @@ class Examples:
     weights: Float[Tensor, "i v"]
     pictures: UInt8[Tensor, "i 5 s s"] | None
     held_out: Bool[Tensor, " i"]
+    features: Float[Tensor, "2 i n"] | None = None
 
     @property
     def learned(self) -> Int[Tensor, " t"]:
@@ -61,6 +63,16 @@ class Examples:
     def watched(self) -> Int[Tensor, " h"]:
         """The images that are held out."""
         return torch.nonzero(self.held_out)[:, 0]
+
+    def shown(self, images: Int[Tensor, " b"], mirrored: Bool[Tensor, " b"] | None = None) -> Shaped[Tensor, "b *_"]:
+        """What the encoder takes of images: pictures, features, or nothing of the right length; mirrored where said."""
+        flags = torch.zeros(len(images), dtype=torch.bool) if mirrored is None else mirrored
+        if self.features is not None:
+            return self.features[flags.long(), images]
+        if self.pictures is None:
+            return torch.empty(len(images), 0)
+        pictures = self.pictures[images]
+        return torch.where(flags[:, None, None, None], pictures.flip(-1), pictures)
 
     def draw(
         self, images: Int[Tensor, " b"], draws: int, mirrored: Bool[Tensor, " b"], generator: torch.Generator

@@ -102,16 +102,14 @@ class Trainer:
             noisy = first + self.prior.noise(first.cpu(), generator).to(first)
             self.prior.flow.initialise(noisy, context)
 
-    def _shown(self, images: Int[Tensor, " b"]) -> Tensor:
-        """What the encoder is shown of images; nothing, of the right length, where there are no pictures."""
-        pictures = self.examples.pictures
-        if pictures is None:
-            return torch.empty(len(images), 0, device=self.accelerator.device)
-        return pictures[images].to(self.accelerator.device, non_blocking=True)
-
     def _context(self, images: Int[Tensor, " b"]) -> Float[Tensor, "b c"]:
         self.prior.eval()
-        return torch.cat([self.prior.context(self._shown(piece)) for piece in torch.split(images, PIECE)])
+        return torch.cat(
+            [
+                self.prior.context(self.examples.shown(piece).to(self.accelerator.device))
+                for piece in torch.split(images, PIECE)
+            ]
+        )
 
     def _batches(self, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
         """This process's share of each batch, of the same images in the same order on every process."""
@@ -170,11 +168,9 @@ class Trainer:
     def _step(self, images: Int[Tensor, " b"], step: int, generator: torch.Generator) -> Float[Tensor, ""]:
         options, device = self.options, self.accelerator.device
         flip = self._flips(len(images), generator)
-        shown = self._shown(images)
-        if self.examples.pictures is not None:
-            shown = torch.where(flip.to(device)[:, None, None, None], shown.flip(-1), shown)
-            if self.augment is not None:
-                shown = self.augment(shown, generator)
+        shown = self.examples.shown(images, flip).to(device, non_blocking=True)
+        if self.augment is not None and shown.ndim > 2:
+            shown = self.augment(shown, generator)
         coordinates = self.examples.draw(images, options.draws, flip, generator)
         flattened = coordinates.flatten(0, 1)
         noise = self.prior.noise(

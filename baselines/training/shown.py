@@ -38,7 +38,7 @@ def plot_samples(prior: Prior, examples: Examples, template: Template, out: Path
     images = examples.watched[:ROWS]
     device = next(prior.parameters()).device
     with torch.no_grad():
-        shown = _shown(examples, images).to(device)
+        shown = examples.shown(images).to(device)
         drawn = prior.draw(prior.context(shown), DRAWN, torch.Generator().manual_seed(seed)).cpu()
     own = examples.pool.coordinates[examples.members[images, 0].to(examples.pool.coordinates.device)].cpu()
     figure = Figure(figsize=(2 * (DRAWN + 2), 2.15 * len(images) + 0.5), dpi=100)
@@ -59,15 +59,9 @@ def plot_samples(prior: Prior, examples: Examples, template: Template, out: Path
         figure.savefig(temporary, format="png")
 
 
-def _shown(examples: Examples, images: torch.Tensor) -> torch.Tensor:
-    if examples.pictures is None:
-        return torch.empty(len(images), 0)
-    return examples.pictures[images]
-
-
 def _picture(axes: "Axes", examples: Examples, image: int) -> None:
     axes.set_axis_off()
-    if examples.pictures is None or examples.pictures.ndim != 4:
+    if examples.pictures is None:
         axes.text(0.5, 0.5, "not looked at", ha="center", va="center", color=SOFT, transform=axes.transAxes)
         return
     axes.imshow(examples.pictures[image, :3].permute(1, 2, 0).numpy())

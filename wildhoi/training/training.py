@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from wildhoi.templates import Template, find_template, load_template
 from wildhoi.training.reading import Progress, read_contact, read_examples
 
 if TYPE_CHECKING:
+    from baselines.prior import Prior
     from baselines.training.examples import Examples
     from baselines.training.loop import Trainer
     from baselines.training.options import TrainOptions
@@ -90,6 +91,7 @@ def train_flow_prior(
     }
     prior = _untrained(template, chosen)
     facts["encoder"] = prior.encoder.origin
+    examples = _with_features(examples, prior, accelerator, tell)
     digest = sha256_text(canonical_json([facts, _digest(examples), accelerator.num_processes]))
     diary = Diary(out, template, facts, means, digest, chosen.half)
     _run(Trainer(prior, examples, chosen, accelerator, diary), template, tell)
@@ -108,6 +110,22 @@ def _run(trainer: "Trainer", template: Template, tell: Progress) -> None:
         write_card(trainer.diary, standing)
         trainer.diary.finish(standing)
     trainer.accelerator.wait_for_everyone()
+
+
+def _with_features(examples: "Examples", prior: "Prior", accelerator: Any, tell: Progress) -> "Examples":
+    """With what a frozen backbone makes of the pictures, worked out once."""
+    import torch
+
+    from baselines.encoders import cached_features
+
+    if not prior.encoder.frozen or examples.pictures is None:
+        return examples
+    prior.to(accelerator.device)
+    both = [
+        cached_features(prior.encoder, pictures, progress=lambda done, total: tell("looking at pictures", done, total))
+        for pictures in (examples.pictures, examples.pictures.flip(-1))
+    ]
+    return replace(examples, features=torch.stack(both).cpu())
 
 
 def _note(numbers: Mapping[str, float]) -> str:

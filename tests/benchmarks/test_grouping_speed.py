@@ -1,0 +1,149 @@
+"""Speed, memory and recall of grouping; run by hand: `pytest tests/benchmarks/test_grouping_speed.py --benchmark-only`.
+
+Processor seconds are given besides those of the clock, and ratios to a plain version that takes turns with ours, since
+other work shares the machine.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nn_descent import Descent
+from test_grouping import made_views
+
+from baselines.grouping import GroupSettings, group_views, pair_distances
+from baselines.grouping.distances import Estimator, lines_of
+
+PLAIN = GroupSettings(consistency=0.0, diversity=0.0)
+MANY = 10_000
+TARGET = 15.0
+"""Seconds for MANY views of 26 keypoints on two cores."""
+ROOT = Path(__file__).parents[2]
+
+
+def views_like_data(count, seed=0):
+    """Views of different scenes that resemble each other, one an image."""
+    return made_views(scenes=count, of_each=1, points=26, seed=seed, spread=0.15)
+
+
+def spent(work):
+    clock, processor = time.perf_counter(), time.process_time()
+    result = work()
+    return time.perf_counter() - clock, time.process_time() - processor, result
+
+
+def plain_distances(views, rows):
+    """All distances of some views by broadcasting, keypoint by keypoint."""
+    rays, positions = (torch.from_numpy(array).float() for array in (views.rays, views.positions))
+    total = torch.zeros(rows, len(rays))
+    gap = positions[:rows, None] - positions
+    for k in range(rays.shape[1]):
+        cross = torch.linalg.cross(rays[:rows, None, k].expand_as(gap), rays[None, :, k].expand_as(gap))
+        total += (cross * gap).sum(-1).abs() / (cross.norm(dim=-1) + 1e-8)
+    return total / rays.shape[1]
+
+
+def test_estimating_distances(benchmark, say):
+    views, rows = views_like_data(4000), 128
+    estimate = Estimator(lines_of(views.rays, views.positions), "true")
+    times = {"ours": [], "plain": []}
+    for _ in range(4):
+        times["ours"].append(spent(lambda: estimate(0, rows))[1])
+        times["plain"].append(spent(lambda: plain_distances(views, rows))[1])
+    best = {name: min(each) / (rows * len(views) * 26) for name, each in times.items()}
+    benchmark.pedantic(estimate, (0, rows), rounds=1)
+    ratio = best["plain"] / best["ours"]
+    whole = {name: value * 26 * MANY**2 for name, value in best.items()}
+    say(
+        f"all pairs of {MANY:,} views: ours {whole['ours']:.1f} s, plain {whole['plain']:.1f} s of one processor "
+        f"({ratio:.1f} times as fast)"
+    )
+    if benchmark.enabled:
+        assert ratio > 3
+
+
+@pytest.mark.parametrize("settings", [PLAIN, GroupSettings()], ids=["nearest", "default"])
+def test_grouping_ten_thousand_views(benchmark, say, settings):
+    views = views_like_data(MANY)
+    clock, processor, groups = benchmark.pedantic(lambda: spent(lambda: group_views(views, settings)), rounds=1)
+    say(
+        f"{MANY:,} views x 26, k 16: {clock:.1f} s, {processor:.1f} s of a processor ({torch.get_num_threads()} threads)"
+    )
+    some = np.random.default_rng(0).choice(MANY, 20, replace=False)
+    exact = pair_distances(views.take(some), views).astype(np.float32)
+    exact[np.arange(20), some] = np.inf
+    if settings == PLAIN:
+        np.testing.assert_array_equal(groups.neighbours[some], exact.argsort(1, kind="stable")[:, :16])
+    if benchmark.enabled:
+        assert processor < 2 * TARGET
+
+
+def test_recall_and_speed_of_the_published_search(benchmark, say):
+    views, k, sweeps = made_views(scenes=60, of_each=5, points=26, noise=0.02, spread=0.15), 16, 20
+    exact = pair_distances(views)
+    np.fill_diagonal(exact, np.inf)
+    nearest = exact.argsort(1)[:, :k]
+    for name, share, diversity in (("nearest alone", 0.0, 0.0), ("mixed and diverse", 0.5, 0.2)):
+        settings = GroupSettings(k=k, consistency=share, diversity=diversity)
+        _, ours_time, ours = spent(lambda settings=settings: group_views(views, settings))
+        search = Descent(views, k, consistency=share, diversity=diversity)
+        _, theirs_time, _ = spent(lambda search=search: [search.sweep() for _ in range(sweeps)])
+        lines = [f"{name}, {len(views)} views: ours {ours_time:.2f} s, {sweeps} sweeps {theirs_time:.1f} s"]
+        for who, found in (("ours", ours.neighbours), ("theirs", search.neighbours)):
+            recall = np.mean([len(set(a) & set(b)) / k for a, b in zip(found, nearest, strict=True)])
+            metres = np.take_along_axis(exact, np.maximum(found, 0), 1)[found >= 0].mean()
+            lines.append(
+                f"  {who}: recall of the {k} nearest {100 * recall:.1f} %, mean distance {100 * metres:.2f} cm"
+            )
+        say("\n".join(lines))
+        if benchmark.enabled:
+            assert theirs_time > 20 * ours_time
+    benchmark.pedantic(group_views, (views, GroupSettings(k=k)), rounds=2)
+
+
+PEAK = """
+import resource, sys
+from test_grouping_speed import views_like_data
+from baselines.grouping import GroupSettings, group_views
+class Enough(Exception): pass
+def stop(done, total): raise Enough
+views = views_like_data(int(sys.argv[1]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+group_views(views.take(range(200)))
+try: group_views(views, GroupSettings(memory=int(sys.argv[2])), progress=stop)
+except Enough: pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, before // 1024, views.rays.nbytes >> 20)
+"""
+
+
+def test_memory_of_a_hundred_thousand_views(benchmark, say):
+    def peak(memory):
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{ROOT / 'tests/benchmarks'}"}
+        command = [sys.executable, "-c", PEAK, "100000", str(memory)]
+        done = subprocess.run(command, env=environment | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        return [int(word) for word in done.stdout.split()]
+
+    (little, before, rays), (much, _, _) = peak(2**26), benchmark.pedantic(peak, (2**28,), rounds=1)
+    say(
+        f"100,000 views, rays {rays} MB: {before} MB before, peak {little} MB with 64 MB to work in, {much} with 256 MB"
+    )
+    # the views' tables: lines in float64, and once more in float32 for either side of a product
+    assert little - before < 12 * rays + 64 and much - before < 12 * rays + 256
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, torch sees none")
+def test_a_hundred_thousand_views_on_a_gpu(benchmark, say):
+    views = views_like_data(100_000)
+    group_views(views.take(range(2000)), device="cuda")
+    for settings in (PLAIN, GroupSettings()):
+        torch.cuda.reset_peak_memory_stats()
+        clock, _, _ = spent(lambda settings=settings: group_views(views, settings, device="cuda"))
+        say(f"100,000 views: {clock:.1f} s, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+        if benchmark.enabled:
+            assert clock < 10
+    benchmark.pedantic(group_views, (views.take(range(2000)),), {"device": "cuda"}, rounds=1)
