@@ -162,6 +162,31 @@ def test_a_row_does_not_depend_on_its_batch(name):
     torch.testing.assert_close(x, alone, rtol=0, atol=1e-10)
 
 
+def test_dropout_and_batch_norms_are_of_training_alone():
+    x, condition = draw(7, 5, 3)
+    dropping, norming = flow("paper", dropout=0.5).train(), flow("paper", batch_norm=True).train()
+    assert not torch.equal(dropping.log_prob(x, condition), dropping.log_prob(x, condition))
+    assert torch.equal(dropping.eval().log_prob(x, condition), dropping.log_prob(x, condition))
+    assert not torch.allclose(norming.log_prob(x, condition)[:4], norming.log_prob(x[:4], condition[:4]))
+    before = {key: tensor.clone() for key, tensor in norming.eval().named_buffers()}
+    norming.log_prob(x, condition)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in norming.named_buffers())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_condition_reaches_every_part(name):
+    built = flow(name)
+    x, condition = draw(6, 5, 3)
+    for step in built.steps:
+        (one, det), (other, det_of_other) = (step.actnorm.encode(x, c) for c in (condition, condition.roll(1, 0)))
+        assert ((one - other).abs() > 1e-6).all()
+        assert ((det - det_of_other).abs() > 1e-6).all()
+        kept = step.coupling.kept
+        one, other = (step.coupling.encode(x, c)[0] for c in (condition, condition.roll(1, 0)))
+        assert torch.equal(one[:, :kept], other[:, :kept])
+        assert ((one - other)[:, kept:].abs() > 1e-6).all()
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_saved_and_loaded_it_is_the_same(name):
     tensors = pytest.importorskip("safetensors.torch")

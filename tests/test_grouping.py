@@ -169,17 +169,30 @@ def test_estimates_never_lose_a_view_that_looks_the_same_way():
     assert found[np.arange(40), np.arange(40) + 40].max() < 1e-3
 
 
-def test_products_are_full_for_as_long_as_they_must_be():
-    before = torch.backends.cuda.matmul.allow_tf32
-    try:
-        for chosen in (True, False):
-            torch.backends.cuda.matmul.allow_tf32 = chosen
-            with pytest.raises(ZeroDivisionError), full_products():
-                assert torch.backends.cuda.matmul.allow_tf32 is False
-                raise ZeroDivisionError
-            assert torch.backends.cuda.matmul.allow_tf32 is chosen
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+@pytest.fixture()
+def precision():
+    """The process's choice of how exact products are, restored."""
+    before = torch.get_float32_matmul_precision()
+    yield torch.set_float32_matmul_precision
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("chosen", ["highest", "high", "medium"])
+def test_products_are_full_for_as_long_as_they_must_be(precision, chosen):
+    precision(chosen)
+    with pytest.raises(ZeroDivisionError), full_products():
+        assert torch.get_float32_matmul_precision() == "highest"
+        raise ZeroDivisionError
+    assert torch.get_float32_matmul_precision() == chosen
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_estimates_do_not_depend_on_how_exact_the_process_wants_products(precision, device):
+    views = made_views(scenes=100)
+    lines = lines_of(views.rays, views.positions).to(device)
+    expected = Estimator(lines, "true")(0, 100)
+    precision("medium")
+    assert torch.equal(Estimator(lines, "true")(0, 100), expected)
 
 
 # The choice

@@ -15,11 +15,10 @@ from wildhoi.dataset import open_folder, seal_folder
 from wildhoi.dataset.samples import write_samples
 from wildhoi.errors import InputError
 from wildhoi.geometry import axis_rotation, camera_position
+from wildhoi.mean_maps import Tally, view_distance
 from wildhoi.occlusion_maps import (
-    Tally,
     batched_occlusion_maps,
     occlusion_maps,
-    view_distance,
     view_vectors,
     write_occlusion_maps,
 )

@@ -6,17 +6,46 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.geometry import camera_position
-from wildhoi.occlusion_maps import Tally
 from wildhoi.schema import Sample
 from wildhoi.views import rays_of_pixels
 
 LIMIT = 0.1
 """View distance below which an image is a near-duplicate, as published."""
 Means = dict[str, Float[np.ndarray, " _"]]
+
+
+def view_distance(one: Float[np.ndarray, "*batch n 3"], other: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "*batch"]:
+    """The mean absolute difference of two X_2.5D, over their vectors and components."""
+    return np.asarray(np.abs(one - other).mean(axis=(-2, -1)))
+
+
+class Tally:
+    """The mean maps of the images that are no near-duplicates, one image after the other."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.views: list[Float[np.ndarray, "n 3"]] = []
+        self.totals: tuple[Float[np.ndarray, " v"], Float[np.ndarray, " n"]] | None = None
+
+    def add(self, human: Bool[np.ndarray, " v"], thing: Bool[np.ndarray, " n"], view: Float[np.ndarray, "k 3"]) -> bool:
+        """Count an image in unless it is a near-duplicate; tells whether it was."""
+        if self.views and view_distance(np.stack(self.views), view).min() < self.limit:
+            return False
+        self.views.append(view)
+        before = self.totals or (np.zeros(len(human)), np.zeros(len(thing)))
+        self.totals = before[0] + human, before[1] + thing
+        return True
+
+    @property
+    def means(self) -> dict[str, Float[np.ndarray, " _"]]:
+        """The share of the kept images in which each vertex is marked."""
+        if self.totals is None:
+            raise ValueError("no image was counted")
+        return {"human": self.totals[0] / len(self.views), "object": self.totals[1] / len(self.views)}
 
 
 def mean_of_samples(samples: Iterable[Sample], limit: float = LIMIT) -> Means | None:

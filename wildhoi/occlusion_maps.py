@@ -29,6 +29,7 @@ from wildhoi.dataset import DataFolder, load_samples
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path, require_writable
 from wildhoi.geometry import camera_position
+from wildhoi.mean_maps import Tally
 from wildhoi.objects import find_category
 from wildhoi.rendering import occlusion, overlap_vertices, rasterize
 from wildhoi.schema import Camera, Human, ObjectPose, Sample
@@ -141,36 +142,6 @@ def view_vectors(points: Float[np.ndarray, "n 3"], camera: Camera) -> Float[np.n
     position = camera_position(camera.rotation, camera.translation)
     vectors = np.concatenate([points - position, position[None]])
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-
-
-def view_distance(one: Float[np.ndarray, "*batch n 3"], other: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "*batch"]:
-    """The mean absolute difference of two X_2.5D, over their vectors and components."""
-    return np.asarray(np.abs(one - other).mean(axis=(-2, -1)))
-
-
-class Tally:
-    """The mean maps of the images that are no near-duplicates, one image after the other."""
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self.views: list[Float[np.ndarray, "n 3"]] = []
-        self.totals: tuple[Float[np.ndarray, " v"], Float[np.ndarray, " n"]] | None = None
-
-    def add(self, human: Bool[np.ndarray, " v"], thing: Bool[np.ndarray, " n"], view: Float[np.ndarray, "k 3"]) -> bool:
-        """Count an image in unless it is a near-duplicate; tells whether it was."""
-        if self.views and view_distance(np.stack(self.views), view).min() < self.limit:
-            return False
-        self.views.append(view)
-        before = self.totals or (np.zeros(len(human)), np.zeros(len(thing)))
-        self.totals = before[0] + human, before[1] + thing
-        return True
-
-    @property
-    def means(self) -> dict[str, Float[np.ndarray, " _"]]:
-        """The share of the kept images in which each vertex is marked."""
-        if self.totals is None:
-            raise ValueError("no image was counted")
-        return {"human": self.totals[0] / len(self.views), "object": self.totals[1] / len(self.views)}
 
 
 def write_occlusion_maps(

@@ -100,13 +100,13 @@ class Estimator:
 
 @contextmanager
 def full_products() -> Iterator[None]:
-    """Work out float32 products in full, whatever the process has chosen."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
+    """Work out float32 products in full, on a GPU (no TF32) and on a CPU (no bfloat16), whatever the process chose."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+        torch.set_float32_matmul_precision(before)
 
 
 def pair_distances(

@@ -161,8 +161,8 @@ class Diary:
 
     def diverged(self, epoch: int, standing: Standing) -> str:
         """What to say when the loss is no number any more."""
-        kept = f"the best prior so far, of epoch {standing.best_epoch}, is in {self.folder}" if standing.best_epoch else \
-            "no prior was kept"  # fmt: skip
+        best = f"the best prior so far, of epoch {standing.best_epoch}, is in {self.folder}"
+        kept = best if standing.best_epoch else "no prior was kept"
         return f"epoch {epoch}: the loss is not a finite number; {kept}; train with a smaller --set lr, or float32"
 
     def _state(self, file: str) -> Path:

@@ -103,8 +103,8 @@ def train_options(preset: str, given: Mapping[str, Any]) -> TrainOptions:
 
     Args:
         preset: `paper`, `released` or `small`.
-        given: values by name; `condition` is the encoder's name (`none` for no picture), `weights` and `frozen` its
-            fields, `context` and `size` too.
+        given: values by name; `condition` is the encoder's name (`none` for no picture), its other fields have
+            their own names: `size`, `context`, `frozen`, `weights`, `dropout`, `masks`.
 
     Raises:
         InputError: a name is unknown, or a value of the wrong kind or out of range.

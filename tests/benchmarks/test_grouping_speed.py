@@ -71,9 +71,8 @@ def test_estimating_distances(benchmark, say):
 def test_grouping_ten_thousand_views(benchmark, say, settings):
     views = views_like_data(MANY)
     clock, processor, groups = benchmark.pedantic(lambda: spent(lambda: group_views(views, settings)), rounds=1)
-    say(
-        f"{MANY:,} views x 26, k 16: {clock:.1f} s, {processor:.1f} s of a processor ({torch.get_num_threads()} threads)"
-    )
+    threads = torch.get_num_threads()
+    say(f"{MANY:,} views x 26, k 16: {clock:.1f} s, {processor:.1f} s of a processor ({threads} threads)")
     some = np.random.default_rng(0).choice(MANY, 20, replace=False)
     exact = pair_distances(views.take(some), views).astype(np.float32)
     exact[np.arange(20), some] = np.inf

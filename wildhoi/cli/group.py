@@ -66,7 +66,7 @@ def group(
     # torch comes only after what can be refused without it
     from baselines.grouping import GroupSettings, group_views, make_report, write_groups
     from wildhoi.devices import find_device
-    from wildhoi.views import read_views
+    from wildhoi.view_reading import read_views
 
     settings = GroupSettings(k, distance, pool, consistency, diversity, threshold, _bytes(memory))
     found_device = find_device(device)

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 
 from wildhoi.dataset import DataFolder, load_samples
 from wildhoi.errors import InputError
-from wildhoi.views import Views, read_points, read_views
+from wildhoi.view_reading import read_points, read_views
+from wildhoi.views import Views
 
 if TYPE_CHECKING:
     from baselines.training.examples import Examples, Pool
