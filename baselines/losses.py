@@ -227,14 +227,24 @@ def _contact(state: State, seen: Observation, *, inside: bool) -> PER_IMAGE:
     assert weight is not None and thing_weight is not None
     points, things = state.human.touching(index.clamp(min=0)), state.object.some(thing_index.clamp(min=0))
     with torch.no_grad():
-        cost = torch.cdist(points, things, compute_mode="donot_use_mm_for_euclid_dist")
-        if inside:
-            cost *= weight[:, :, None] * thing_weight[:, None]
-        cost.masked_fill_((index < 0)[:, :, None] | (thing_index < 0)[:, None], torch.inf)
-        partners, thing_partners = cost.argmin(2), cost.argmin(1)
-    one = _to_partners(points, weight, things, thing_weight, partners)
-    other = _to_partners(things, thing_weight, points, weight, thing_partners)
-    return _mean_where(one, index >= 0, thing_index >= 0) + _mean_where(other, thing_index >= 0, index >= 0)
+        squares = _squared_distances(points, things)
+        weights = (weight, thing_weight) if inside else (torch.ones_like(weight), torch.ones_like(thing_weight))
+        # a point's own weight is the same for all its partners, and squares are in the order of distances
+        own, other = (
+            torch.where(i >= 0, w.square(), torch.inf) for i, w in zip((index, thing_index), weights, strict=True)
+        )
+        partners, thing_partners = (squares * other[:, None]).min(2)[1], (squares * own[:, :, None]).min(1)[1]
+    here = _to_partners(points, weight, things, thing_weight, partners)
+    there = _to_partners(things, thing_weight, points, weight, thing_partners)
+    return _mean_where(here, index >= 0, thing_index >= 0) + _mean_where(there, thing_index >= 0, index >= 0)
+
+
+def _squared_distances(a: Float[Tensor, "b m 3"], b: Float[Tensor, "b k 3"]) -> Float[Tensor, "b m k"]:
+    """Of all pairs, above 0, by a product of matrices: about a common middle, to 0.1 mm for float32."""
+    middle = b.mean(1, keepdim=True)
+    a, b = a - middle, b - middle
+    lengths = b.square().sum(2)[:, None] + a.square().sum(2)[:, :, None]
+    return torch.baddbmm(lengths, a, b.mT, alpha=-2).clamp_(min=1e-12)
 
 
 def _to_partners(

@@ -23,6 +23,7 @@ from wildhoi.templates import Template
 
 CONFIG, WEIGHTS, CONTACT, CARD = "config.json", "model.safetensors", "contact.npz", "README.md"
 FORMAT = 1
+MOST_LAYERS = 256
 MOST_CONFIG, MOST_WEIGHTS = 2**20, 2 * 2**30
 SHIPPED = Path(wildhoi.__file__).parent / "assets" / "checkpoints"
 HINT = "train one with `wildhoi train flow-prior --dataset DATA --object {name} -o DIR`"
@@ -163,21 +164,37 @@ def _with_weights(path: Path, config: PriorConfig, content: Mapping[str, Any], d
     tensors = read_tensors(path)
     if sha256_file(path) != content.get("weights"):
         raise InputError(f"{path}: not the weights that {CONFIG} names (hash); download or train it again")
-    # the file has the backbone's weights too: nothing is fetched
     architecture = content.get("architecture")
     if architecture is not None and not isinstance(architecture, dict):
         raise InputError(f"{path.parent / CONFIG}: architecture: got {type(architecture).__name__}, want a table")
-    prior = Prior(replace(config, encoder=replace(config.encoder, weights=None)), architecture)
-    want = {key: tuple(tensor.shape) for key, tensor in prior.state_dict().items()}
+    _require_bounded(path.parent / CONFIG, config, architecture)
+    # the file has the backbone's weights too: nothing is fetched
+    config = replace(config, encoder=replace(config.encoder, weights=None))
+    with torch.device("meta"):  # sizes without memory: a file cannot ask for more than it holds
+        want = {key: tuple(tensor.shape) for key, tensor in Prior(config, architecture).state_dict().items()}
     found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    wrong = [f"{key} {found.get(key, 'absent')}, want {want.get(key, 'none')}" for key in sorted({*want, *found})
-             if want.get(key) != found.get(key)]  # fmt: skip
+    wrong = [key for key in sorted({*want, *found}) if want.get(key) != found.get(key)]
     if wrong:
-        raise InputError(f"{path}: tensors do not suit the configuration: {'; '.join(wrong[:3])}; train it again")
+        shown = "; ".join(f"{key} {found.get(key, 'absent')}, want {want.get(key, 'none')}" for key in wrong[:3])
+        raise InputError(f"{path}: tensors do not suit the configuration: {shown}; train it again")
+    prior = Prior(config, architecture)
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point()):
         raise InputError(f"{path}: weights that are not finite; train it again")
     prior.load_state_dict(tensors)
     return prior.to(device).eval().requires_grad_(False)
+
+
+def _require_bounded(where: Path, config: PriorConfig, architecture: Mapping[str, Any] | None) -> None:
+    """Refuse more layers than anybody trains: even without memory they take time."""
+    flow = config.flow
+    counts = {"depth": flow.depth, "blocks": flow.blocks, "shift_layers": flow.shift_layers}
+    for name, value in (architecture or {}).items():
+        numbers = value if isinstance(value, list) else [value]
+        layers = [number for number in numbers if isinstance(number, int) and ("depth" in name or "layers" in name)]
+        counts |= {name: sum(layers)} if layers else {}
+    for name, count in counts.items():
+        if count > MOST_LAYERS:
+            raise InputError(f"{where}: {name}: got {count}, want at most {MOST_LAYERS}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -17,9 +17,12 @@ def contact_candidates(
         occlusion: maps of the images, 0 and 1 by vertex.
         mean: of the training images.
         threshold: the paper's eta.
-        most: of an image's candidates only so many, at even distances in the mesh's order; 0: all of them.
+        most: of an image's candidates only so many, at even distances in the mesh's order, and of those that any
+            image can have three times as many, so that few vertices are posed; 0: all of them.
     """
-    products = [np.asarray(each, np.float64) * mean for each in occlusion]
+    able = np.zeros_like(mean)
+    able[_thinned(np.flatnonzero(mean > threshold), 3 * most)] = 1
+    products = [np.asarray(each, np.float64) * mean * able for each in occlusion]
     chosen = [_thinned(np.flatnonzero(product > threshold), most) for product in products]
     longest = max(1, *(len(index) for index in chosen))
     index = np.full((len(chosen), longest), -1)

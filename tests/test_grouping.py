@@ -636,7 +636,7 @@ def few_images(monkeypatch):
         asked.append((data.name, name, given))
         return views
 
-    monkeypatch.setattr("wildhoi.views.read_views", read)
+    monkeypatch.setattr("wildhoi.view_reading.read_views", read)
     return views, asked
 
 

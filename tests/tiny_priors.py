@@ -14,7 +14,7 @@ from submissions import unchecked
 from wildhoi.dataset import find_data, load_samples
 from wildhoi.mean_maps import mean_of_samples
 from wildhoi.templates import SHIPPED, load_template
-from wildhoi.views import read_points, read_views
+from wildhoi.view_reading import read_points, read_views
 
 FLOW = FlowConfig(depth=2, width=8, blocks=0, shift=4)
 SHOWN, BLIND = EncoderConfig("small", 16, 8), EncoderConfig("none")

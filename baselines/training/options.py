@@ -112,13 +112,8 @@ def train_options(preset: str, given: Mapping[str, Any]) -> TrainOptions:
     if preset not in PRESETS:
         raise InputError(f"preset {preset!r}: unknown, want {', '.join(PRESETS)}")
     base = PRESETS[preset]
-    encoder_names = {
-        "condition": "name",
-        "weights": "weights",
-        "frozen": "frozen",
-        "context": "context",
-        "size": "size",
-    }
+    names = (field.name for field in fields(EncoderConfig))
+    encoder_names = {"condition" if name == "name" else name: name for name in names}
     changes = {encoder_names[name]: value for name, value in given.items() if name in encoder_names}
     plain = {field.name: getattr(base.encoder, field.name) for field in fields(EncoderConfig)} | changes
     encoder = from_plain(EncoderConfig, plain, "train: condition")

@@ -1,6 +1,7 @@
 """`wildhoi group`: views of a data set grouped by whether they may show the same scene."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -69,20 +70,17 @@ def group(
     from wildhoi.view_reading import read_views
 
     settings = GroupSettings(k, distance, pool, consistency, diversity, threshold, _bytes(memory))
-    found_device = find_device(device)
-    found = read_views(folder, thing, split=split, views=views, source=source)
+    where, found = find_device(device), read_views(folder, thing, split=split, views=views, source=source)
     provenance = {"data": folder.name, "revision": folder.revision, "split": split, "views": views, "source": source}
     with Progress() as progress:
-        told = lambda done, total: progress("grouping", done, total)  # noqa: E731 - a name for the line below
-        groups = group_views(found, settings, device=found_device, provenance=provenance, progress=told)
+        told = partial(progress, "grouping")
+        groups = group_views(found, settings, device=where, provenance=provenance, progress=told)
     report = make_report(groups, found)
     if out is not None:
         write_groups(out, groups)
     if as_json:
         return show_json(report.to_dict() | {"settings": settings.to_dict(), "provenance": provenance})
-    _show(report, found.left_out)
-    if out is not None:
-        say(f"wrote {out}")
+    _show(report, found.left_out, out)
 
 
 def _require_file(out: Path | None) -> None:
@@ -96,12 +94,14 @@ def _require_file(out: Path | None) -> None:
     require_writable(out.parent)
 
 
-def _show(report: "GroupReport", left_out: Mapping[str, int]) -> None:
+def _show(report: "GroupReport", left_out: Mapping[str, int], out: Path | None) -> None:
     for reason, number in left_out.items():
         say(f"left out: {number:,} images {printable(reason)}")
     show(_table(report))
     for warning in report.warnings:
         say(f"warning: {printable(warning)}")
+    if out is not None:
+        say(f"wrote {out}")
 
 
 def _bytes(gigabytes: float) -> int:

@@ -24,6 +24,18 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable.")
 ]
 
+Checkpoint = Annotated[
+    str, typer.Option(help="What a learned method has learned: a folder, or a name that ships; --set checkpoint=.")
+]
+Contact = Annotated[bool, typer.Option("--contact/--no-contact", help="Off: --set contact=0.")]
+Start = Annotated[str, typer.Option(help="Where a fit starts: search or published; --set start=.")]
+Shard = Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N shares of every object.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many images of every object.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images of one object at once; fewer where memory is short.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.")]
+Renderer = Annotated[Literal["torch", "pytorch3d"], typer.Option(help="What renders, if the method does.")]
+
 
 def run(
     method: Annotated[str, typer.Argument(help="As methods list has it.")],
@@ -31,23 +43,17 @@ def run(
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder of the run, which is a submission.")],
     split: Annotated[Literal["train", "test"], typer.Option(help="Which images.")] = "test",
     objects: Objects = "",
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda or cuda:N; auto takes a GPU where there is one.")
-    ] = "auto",
-    batch: Annotated[int, typer.Option(min=1, help="Images of one object at once; fewer where memory is short.")] = 64,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
-    shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N shares of every object.")] = "1/1",
+    device: Device = "auto",
+    batch: Batch = 64,
+    resume: Resume = False,
+    shard: Shard = "1/1",
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images of every object.")] = None,
+    limit: Limit = None,
     settings: Settings = None,
-    checkpoint: Annotated[
-        str, typer.Option(help="What a learned method has learned: a folder, or a name that ships; --set checkpoint=.")
-    ] = "",
-    contact: Annotated[bool, typer.Option("--contact/--no-contact", help="Off: --set contact=0.")] = True,
-    start: Annotated[str, typer.Option(help="Where a fit starts: search or published; --set start=.")] = "",
-    renderer: Annotated[
-        Literal["torch", "pytorch3d"], typer.Option(help="What renders, if the method does.")
-    ] = "torch",
+    checkpoint: Checkpoint = "",
+    contact: Contact = True,
+    start: Start = "",
+    renderer: Renderer = "torch",
     as_json: Json = False,
 ) -> None:
     """Run a method over a data set and write a submission; an interrupted run goes on with --resume."""

@@ -87,7 +87,11 @@ def _by_neighbours(
 
     settings = GroupSettings(k=options.k, threshold=options.threshold or None)
     groups = group_views(
-        views, settings, device=find_device(device), progress=lambda done, total: tell("grouping views", done, total)
+        views,
+        settings,
+        device=find_device(device),
+        provenance={"views": options.views, "source": options.source},
+        progress=lambda done, total: tell("grouping views", done, total),
     )
     if _is_first_process():
         out.mkdir(parents=True, exist_ok=True)
