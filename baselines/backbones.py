@@ -163,10 +163,10 @@ def _find(name: str, weights: str) -> tuple[Path, str]:
             f"weights of {name}: there is no folder {weights}; give one as `save_pretrained` writes it, or the name of "
             f"a repository of the Hub{hint}"
         )
-    from huggingface_hub import snapshot_download
+    from wildhoi.hub.models import fetch_model
 
     try:
-        return Path(snapshot_download(weights, allow_patterns=list(FILES))), f"the Hub's {weights}"
+        return fetch_model(weights, FILES), f"the Hub's {weights}"
     except (OSError, ValueError) as error:
         raise MissingAssetError(
             f"weights of {name}: {weights} is no folder here, not in the Hub's cache, and cannot be fetched "

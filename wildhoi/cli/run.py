@@ -63,8 +63,7 @@ def run(
 
     require_writable(out)
     part = parse_shard(shard)
-    short = {"checkpoint": checkpoint, "contact": None if contact else 0, "start": start}
-    chosen = _settings(settings or [], {name: value for name, value in short.items() if value not in ("", None)})
+    chosen = _settings(settings or [], checkpoint=checkpoint, contact="" if contact else 0, start=start)
     folder = find_data(dataset)
     built = load_method(method, chosen)
     from wildhoi.running import RunOptions, run_method
@@ -81,9 +80,9 @@ def run(
         raise typer.Exit(1)
 
 
-def _settings(words: list[str], short: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings of --set, and those that have an option of their own."""
-    found = parse_settings(words)
+def _settings(words: list[str], **options: Any) -> Mapping[str, Any]:
+    """The settings of --set, and those that have an option of their own, where it is given."""
+    found, short = parse_settings(words), {name: value for name, value in options.items() if value != ""}
     twice = sorted(found.keys() & short.keys())
     if twice:
         raise InputError(f"--set {twice[0]}: is given by an option too; give it once")
