@@ -57,6 +57,7 @@ ALONE = {
     "hand_norm": 1e-1,
     "prior": 1e-1,
     "contact": 0.0,
+    "contact_nearest": 0.0,
 }
 """Weights without contact; the authors' code binds hands less where there is contact."""
 TOUCHING = ALONE | {"hand_keypoints": 1e-2, "hand_decay": 1e-2, "hand_norm": 1e-2, "contact": 1.0}
@@ -116,7 +117,8 @@ class FlowPrior(FittedMethod):
         """
         own = {name: value for name, value in settings.items() if name in MEANINGS}
         rest = {name: value for name, value in settings.items() if name not in MEANINGS}
-        weights = ALONE if rest.get("contact", 1) == 0 else TOUCHING
+        apart = rest.get("contact", TOUCHING["contact"]) == 0 == rest.get("contact_nearest", 0)
+        weights = ALONE if apart else TOUCHING
         super().__init__(info, replace(recipe, weights=weights), rest)
         self.choices = _settled(info.name, choices, own)
         self.folder = find_priors(self.choices.checkpoint) if self.choices.checkpoint else None
@@ -140,6 +142,10 @@ class FlowPrior(FittedMethod):
         self.trained = self._read(setup.template(samples[0].object))
         return super().reconstruct(samples, setup)
 
+    @property
+    def _touches(self) -> bool:
+        return bool(self.settings["contact"] or self.settings["contact_nearest"])
+
     def _read(self, template: Template) -> TrainedPrior:
         if self.folder is None:
             raise InputError(
@@ -152,7 +158,7 @@ class FlowPrior(FittedMethod):
                 f"{self.folder}: the weights of {template.category.name} are not those wanted (hash {expected}); "
                 "train with the same data, options and versions, or leave hashes out"
             )
-        if self.settings["contact"] and trained.contact is None:
+        if self._touches and trained.contact is None:
             raise InputError(f"{self.folder}: has no mean occlusion maps, for contact; --no-contact fits without")
         return trained
 
@@ -163,7 +169,7 @@ class FlowPrior(FittedMethod):
 
     def _observe(self, samples: Sequence[Sample], template: Template, body: BodyModel) -> Observation:
         seen = super()._observe(samples, template, body)
-        if self.settings["contact"]:
+        if self._touches:
             seen = self._touching(seen, samples, body)
         return replace(seen, prior=condition(self.trained.prior, samples, body.device, body.dtype))
 
