@@ -23,12 +23,12 @@ benchmark: .venv/test-installed
 	@echo "Installing into .venv (about a minute; PyTorch is the large part) ..."
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@rm -rf wildhoi.egg-info  # an old one hides the methods that are registered since
-	@$(PIP) -e .
+	@$(PIP) -e '.[baselines]'
 	@touch $@
 
 .venv/test-installed: .venv/installed
 	@echo "Installing what the tests need ..."
-	@$(PIP) -e '.[test]'
+	@$(PIP) -e '.[test,baselines]'
 	@touch $@
 
 assets: .venv/test-installed

@@ -83,7 +83,8 @@ class FittedMethod:
 
         def tell(report: Report) -> None:
             if setup.watch is not None:
-                moment = Moment(report.done, report.total, report.losses, lambda: _whole(_records(samples, problem)))
+                numbers = {**report.losses, **self._numbers(problem)}
+                moment = Moment(report.done, report.total, numbers, lambda: _whole(_records(samples, problem)))
                 setup.watch(moment)
 
         watch = tell if setup.watch is not None else None
@@ -103,6 +104,10 @@ class FittedMethod:
 
     def _more_parameters(self, samples: Sequence[Sample], seen: Observation) -> dict[str, Tensor]:
         """What is optimised beside body and object."""
+        return {}
+
+    def _numbers(self, problem: Problem) -> dict[str, float]:
+        """What is told of a fit beside its losses."""
         return {}
 
     def _begin(self, problem: Problem, template: Template, stages: Sequence[Stage]) -> None:

@@ -115,6 +115,7 @@ class FlowPrior(FittedMethod):
         Raises:
             InputError: one is unknown or of the wrong kind.
         """
+        self._priors: dict[str, TrainedPrior] = {}
         own = {name: value for name, value in settings.items() if name in MEANINGS}
         rest = {name: value for name, value in settings.items() if name not in MEANINGS}
         apart = rest.get("contact", TOUCHING["contact"]) == 0 == rest.get("contact_nearest", 0)
@@ -138,8 +139,10 @@ class FlowPrior(FittedMethod):
 
     def reconstruct(self, samples: Sequence[Sample], setup: Setup) -> Any:
         """Fit samples of one object and one gender."""
-        self.seed = setup.seed
-        self.trained = self._read(setup.template(samples[0].object))
+        name = samples[0].object
+        if name not in self._priors:
+            self._priors[name] = self._read(setup.template(name))
+        self.seed, self.trained = setup.seed, self._priors[name]
         return super().reconstruct(samples, setup)
 
     @property
@@ -192,7 +195,14 @@ class FlowPrior(FittedMethod):
     def _more_parameters(self, samples: Sequence[Sample], seen: Observation) -> dict[str, Tensor]:
         assert isinstance(seen.prior, Conditioned)
         cameras = draw_cameras(seen.prior, [s.image_id for s in samples], self.choices.cameras, self.seed)
-        return {} if cameras is None else {CAMERAS: cameras}
+        self._drawn = cameras
+        return {} if cameras is None else {CAMERAS: cameras.clone()}
+
+    def _numbers(self, problem: Problem) -> dict[str, float]:
+        """How far the virtual cameras have moved since they were drawn: the median, metres."""
+        if self._drawn is None:
+            return {}
+        return {"camera_drift": float((problem.parameters[CAMERAS].detach() - self._drawn).norm(dim=-1).median())}
 
     def _stages(self, template: Template) -> list[Stage]:
         moved = (CAMERAS,) if self.choices.camera_lr else ()

@@ -50,6 +50,8 @@ class MethodInfo:
 class Moment:
     """What a method tells while it works on a batch: steps done, losses (mean over images) and where it stands.
 
+    `losses` may have other numbers too, such as how far something has moved.
+
     `reconstructions` is a function, so that nobody pays for what nobody looks at.
     """
 
