@@ -16,8 +16,6 @@ DRAWN = 4
 """Cameras drawn for each that is kept."""
 LIKELY = 0.75
 """Share of the draws that may be kept: the others are the least likely."""
-PIECE = 4096
-"""Rows of the flow at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +25,7 @@ class Conditioned:
     prior: Prior
     context: Float[Tensor, "b c"]
 
-    def score(self, points: Float[Tensor, "b p 3"], cameras: Float[Tensor, "b m 3"] | None) -> Float[Tensor, "b m"]:
+    def score(self, points: Float[Tensor, "b p 3"], cameras: Float[Tensor, "b m 3"] | None) -> Float[Tensor, "b _"]:
         """Log-density of keypoints as seen from cameras, nats per dimension."""
         if cameras is None:
             cameras = points.new_zeros(len(points), 1, 3)
@@ -74,7 +72,8 @@ def draw_cameras(
     usable = torch.isfinite(position).all(-1) & torch.isfinite(likely)
     likely = torch.where(usable, likely, -torch.inf).view(len(image_ids), -1)
     limit = likely.sort(dim=1, descending=True).values[:, int(LIKELY * likely.shape[1]) - 1, None]
-    first = torch.argsort((likely < limit).int(), dim=1, stable=True)[:, :count]
+    refused = (likely < limit) | ~torch.isfinite(likely)
+    first = torch.argsort(refused.int(), dim=1, stable=True)[:, :count]
     positions = position.view(len(image_ids), -1, 3)
     kept: Tensor = positions.gather(1, first[..., None].expand(-1, -1, 3))
     return kept

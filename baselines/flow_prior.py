@@ -5,7 +5,6 @@ through virtual cameras, drawn from itself and moved along; contact draws togeth
 each other here and in many other images (paper, 3.3).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,14 +17,14 @@ from baselines.conditioned import Conditioned, condition, draw_cameras
 from baselines.fitted import FittedMethod
 from baselines.fitting import Problem, Stage
 from baselines.observation import Observation
-from baselines.prior_files import CONFIG, TrainedPrior, find_priors, read_prior
+from baselines.prior_files import HASH, SUPERVISION, TrainedPrior, facts_of, find_priors, read_prior
 from baselines.recipe import Recipe
 from baselines.scene import CAMERAS
 from baselines.search import Search, search
 from baselines.touching import contact_candidates
 from wildhoi.body import BodyModel
 from wildhoi.errors import InputError
-from wildhoi.method import MethodInfo, Option, Setup
+from wildhoi.method import MethodInfo, Option, Setup, require_known
 from wildhoi.schema import Sample
 from wildhoi.templates import Template
 
@@ -39,7 +38,11 @@ INPUTS = (
     "object_mask",
     "human_occlusion",
     "object_occlusion",
+    "person_box",
+    "object_box",
 )
+SHOWN = ("person_mask", "object_mask", "person_box", "object_box")
+"""What an encoder is shown beside the picture."""
 PAPER = "Monocular Human-Object Reconstruction in the Wild"
 CODE = "https://github.com/huochf/WildHOI (optimize_with_kps_flow_contact.py), written afresh"
 ETA = 0.05
@@ -118,6 +121,7 @@ class FlowPrior(FittedMethod):
         self._priors: dict[str, TrainedPrior] = {}
         own = {name: value for name, value in settings.items() if name in MEANINGS}
         rest = {name: value for name, value in settings.items() if name not in MEANINGS}
+        require_known(info.name, rest, [*recipe.options(), *MEANINGS])
         apart = rest.get("contact", TOUCHING["contact"]) == 0 == rest.get("contact_nearest", 0)
         weights = ALONE if apart else TOUCHING
         super().__init__(info, replace(recipe, weights=weights), rest)
@@ -126,16 +130,19 @@ class FlowPrior(FittedMethod):
         if self.choices.start == "search" and self.settings["coordinates"] != "camera":
             raise InputError(f"{info.name}: start=search moves objects in camera coordinates; give start=published")
         plain = {name: getattr(self.choices, name) for name in MEANINGS}
-        found = _hashes(self.folder)
+        found = facts_of(self.folder)
         self.settings = {
             **self.settings,
             **plain,
             "checkpoint": "" if self.folder is None else self.folder.name,
-            "hashes": {name: fact[1] for name, fact in found.items()},
+            "hashes": {name: fact.weights for name, fact in found.items()},
         }
         options = {name: Option(getattr(choices, name), meaning) for name, meaning in MEANINGS.items()}
-        supervision = " and ".join(sorted({fact[0] for fact in found.values()})) or info.supervision
-        self.info = replace(self.info, supervision=supervision, options={**self.info.options, **options})
+        supervision = " and ".join(sorted({fact.supervision for fact in found.values()})) or info.supervision
+        looks = SHOWN if any(fact.looks for fact in found.values()) and self.settings["prior"] else ()
+        read = {*self.info.inputs, *looks}
+        inputs = tuple(name for name in INPUTS if name in read)
+        self.info = replace(self.info, inputs=inputs, supervision=supervision, options={**self.info.options, **options})
 
     def reconstruct(self, samples: Sequence[Sample], setup: Setup) -> Any:
         """Fit samples of one object and one gender."""
@@ -156,7 +163,7 @@ class FlowPrior(FittedMethod):
             )
         trained = read_prior(self.folder, template)
         expected = (self.choices.hashes or {}).get(template.category.name)
-        if expected is not None and expected != str(trained.facts.get("weights"))[:16]:
+        if expected is not None and expected[:HASH] != str(trained.facts.get("weights"))[:HASH]:
             raise InputError(
                 f"{self.folder}: the weights of {template.category.name} are not those wanted (hash {expected}); "
                 "train with the same data, options and versions, or leave hashes out"
@@ -166,7 +173,7 @@ class FlowPrior(FittedMethod):
         return trained
 
     def _lack(self, sample: Sample) -> str:
-        if self.trained.prior.encoder.context and sample.image is None:
+        if self.settings["prior"] and self.trained.prior.encoder.context and sample.image is None:
             return "no picture, which the prior is conditioned on; one trained with --condition none needs none"
         return super()._lack(sample)
 
@@ -174,6 +181,8 @@ class FlowPrior(FittedMethod):
         seen = super()._observe(samples, template, body)
         if self._touches:
             seen = self._touching(seen, samples, body)
+        if not self.settings["prior"]:
+            return seen
         return replace(seen, prior=condition(self.trained.prior, samples, body.device, body.dtype))
 
     def _touching(self, seen: Observation, samples: Sequence[Sample], body: BodyModel) -> Observation:
@@ -193,9 +202,10 @@ class FlowPrior(FittedMethod):
         return replace(seen, **found).to(body.device, body.dtype)
 
     def _more_parameters(self, samples: Sequence[Sample], seen: Observation) -> dict[str, Tensor]:
-        assert isinstance(seen.prior, Conditioned)
-        cameras = draw_cameras(seen.prior, [s.image_id for s in samples], self.choices.cameras, self.seed)
-        self._drawn = cameras
+        self._drawn = cameras = None
+        if isinstance(seen.prior, Conditioned):
+            cameras = draw_cameras(seen.prior, [s.image_id for s in samples], self.choices.cameras, self.seed)
+            self._drawn = cameras
         return {} if cameras is None else {CAMERAS: cameras.clone()}
 
     def _numbers(self, problem: Problem) -> dict[str, float]:
@@ -238,22 +248,6 @@ def _settled(where: str, choices: Choices, given: Mapping[str, Any]) -> Choices:
     return replace(choices, **changes)
 
 
-def _hashes(folder: Path | None) -> dict[str, tuple[str, str]]:
-    """Supervision and the start of the weights' hash of each prior in a folder; what cannot be read is told later."""
-    found: dict[str, tuple[str, str]] = {}
-    for path in sorted(folder.glob(f"*/{CONFIG}")) + sorted(folder.glob(CONFIG)) if folder else ():
-        try:
-            content = json.loads(path.read_text())
-            prior = content["prior"]
-            found[str(prior["object"])] = SUPERVISION[prior["supervision"]], str(content["weights"])[:16]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return found
-
-
-SUPERVISION = {"2d": "2D images", "3d": "3D annotations"}
-
-
 def build_flow_prior(settings: Mapping[str, Any]) -> FlowPrior:
     """The flow prior, started where the prior likes an object's depth best.
 
@@ -273,4 +267,4 @@ def build_released(settings: Mapping[str, Any]) -> FlowPrior:
     """
     summary = "the flow prior as the authors' released code fits it, from the estimated pose"
     info = MethodInfo("flow-prior-released", summary, INPUTS, SUPERVISION["2d"], paper=PAPER, code=CODE)
-    return FlowPrior(info, RELEASED, Choices(start="published", contact_points=0), settings)
+    return FlowPrior(info, RELEASED, Choices(cameras=16, start="published", contact_points=0), settings)

@@ -43,7 +43,7 @@ class Cameras(NamedTuple):
 class Scores(Protocol):
     """A prior that knows the pictures of a batch: what it thinks of their scenes."""
 
-    def score(self, points: Float[Tensor, "b p 3"], cameras: Float[Tensor, "b m 3"] | None) -> Float[Tensor, "b m"]:
+    def score(self, points: Float[Tensor, "b p 3"], cameras: Float[Tensor, "b m 3"] | None) -> Float[Tensor, "b _"]:
         """Log-density of keypoints (SMPL frame, metres) as seen from cameras, nats per dimension."""
         ...
 

@@ -37,7 +37,10 @@ def from_plain(kind: type[Config], value: Any, where: str) -> Config:
             found[name] = _checked(hints[name], value[name], f"{where}: {name}")
         elif field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"{where}: {name} is absent")
-    return kind(**found)
+    try:
+        return kind(**found)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:

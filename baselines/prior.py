@@ -92,7 +92,7 @@ class Prior(nn.Module):
 
     def score(
         self, points: Float[Tensor, "b p 3"], cameras: Float[Tensor, "b m 3"], context: Float[Tensor, "b c"]
-    ) -> Float[Tensor, "b m"]:
+    ) -> Float[Tensor, "b _"]:
         """Log-density of scenes as seen from virtual cameras, nats per dimension (paper, equations 1 and 13).
 
         It is the density in the flow's coordinates: that of bare rays would have cameras fly away, since rays crowd

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 import wildhoi
+from baselines.encoders import NONE
 from baselines.plain import from_plain
 from baselines.prior import Prior, PriorConfig
-from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.errors import InputError, MissingAssetError, WildhoiError
 from wildhoi.files import atomic_path, canonical_json, read_json, sha256_file, sha256_text, write_text
 from wildhoi.mean_maps import Means, read_mean_maps
 from wildhoi.objects import Category
@@ -23,7 +24,10 @@ from wildhoi.templates import Template
 
 CONFIG, WEIGHTS, CONTACT, CARD = "config.json", "model.safetensors", "contact.npz", "README.md"
 FORMAT = 1
-MOST_LAYERS = 256
+HASH = 16
+"""Characters of a hash that are shown and compared."""
+SUPERVISION = {"2d": "2D images", "3d": "3D annotations"}
+MOST_LAYERS, MOST_WIDTH = 256, 65_536
 MOST_CONFIG, MOST_WEIGHTS = 2**20, 2 * 2**30
 SHIPPED = Path(wildhoi.__file__).parent / "assets" / "checkpoints"
 HINT = "train one with `wildhoi train flow-prior --dataset DATA --object {name} -o DIR`"
@@ -50,10 +54,10 @@ def find_priors(name: str) -> Path:
     Raises:
         MissingAssetError: there is none.
     """
-    places = [Path(name).expanduser(), SHIPPED / name]
+    places = [Path(name), SHIPPED / name]
     if os.environ.get("WILDHOI_CHECKPOINTS"):
-        places.insert(1, Path(os.environ["WILDHOI_CHECKPOINTS"]).expanduser() / name)
-    found = next((place for place in places if place.is_dir()), None)
+        places.insert(1, Path(os.environ["WILDHOI_CHECKPOINTS"]) / name)
+    found = next((place for place in places if os.path.isdir(place)), None)  # noqa: PTH112 - false for an endless name
     if found is None:
         shipped = ", ".join(sorted(path.name for path in SHIPPED.glob("*/"))) or "none"
         raise MissingAssetError(
@@ -61,6 +65,28 @@ def find_priors(name: str) -> Path:
             f"{HINT.format(name='OBJECT')}"
         )
     return found.resolve()
+
+
+class Fact(NamedTuple):
+    """What a prior says of itself: its supervision, its weights' hash (the start), whether it looks at pictures."""
+
+    supervision: str
+    weights: str
+    looks: bool
+
+
+def facts_of(folder: Path | None) -> dict[str, Fact]:
+    """The facts of each prior in a folder, by object; what cannot be read is told when it is needed."""
+    found: dict[str, Fact] = {}
+    for path in sorted(folder.glob(f"*/{CONFIG}")) + sorted(folder.glob(CONFIG)) if folder else ():
+        try:
+            content = read_json(path, MOST_CONFIG)
+            prior = content["prior"]
+            looks = prior["encoder"]["name"] != NONE
+            found[str(prior["object"])] = Fact(SUPERVISION[prior["supervision"]], str(content["weights"])[:HASH], looks)
+        except (WildhoiError, KeyError, TypeError):
+            continue
+    return found
 
 
 def category_digest(category: Category) -> str:
@@ -91,7 +117,9 @@ def write_prior(
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, _halved(prior) if half else dict(prior.state_dict()))
-    if contact is not None:
+    if contact is None:
+        (folder / CONTACT).unlink(missing_ok=True)
+    else:
         with atomic_path(folder / CONTACT) as temporary, temporary.open("wb") as stream:
             arrays: dict[str, Any] = {name: np.asarray(mean, np.float32) for name, mean in contact.items()}
             np.savez_compressed(stream, **arrays)
@@ -101,6 +129,7 @@ def write_prior(
         "category": category_digest(template.category),
         "template": template.sha256,
         "weights": sha256_file(folder / WEIGHTS),
+        "contact": None if contact is None else sha256_file(folder / CONTACT),
         "architecture": getattr(prior.encoder, "architecture", None),
         **facts,
     }
@@ -136,7 +165,7 @@ def read_prior(folder: Path, template: Template, device: str = "cpu") -> Trained
     config = from_plain(PriorConfig, content.get("prior"), str(where))
     _require_same(where, content, config, template)
     prior = _with_weights(place / WEIGHTS, config, content, device)
-    return TrainedPrior(prior, _read_contact(place / CONTACT, template), _facts(content))
+    return TrainedPrior(prior, _read_contact(place / CONTACT, template, content.get("contact")), _facts(content))
 
 
 def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,31 +199,36 @@ def _with_weights(path: Path, config: PriorConfig, content: Mapping[str, Any], d
     _require_bounded(path.parent / CONFIG, config, architecture)
     # the file has the backbone's weights too: nothing is fetched
     config = replace(config, encoder=replace(config.encoder, weights=None))
-    with torch.device("meta"):  # sizes without memory: a file cannot ask for more than it holds
-        want = {key: tuple(tensor.shape) for key, tensor in Prior(config, architecture).state_dict().items()}
+    try:
+        with torch.device("meta"):  # sizes without memory: a file cannot ask for more than it holds
+            want = {key: tuple(tensor.shape) for key, tensor in Prior(config, architecture).state_dict().items()}
+    except InputError as error:
+        raise InputError(f"{path.parent / CONFIG}: {error}") from None
     found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     wrong = [key for key in sorted({*want, *found}) if want.get(key) != found.get(key)]
     if wrong:
         shown = "; ".join(f"{key} {found.get(key, 'absent')}, want {want.get(key, 'none')}" for key in wrong[:3])
         raise InputError(f"{path}: tensors do not suit the configuration: {shown}; train it again")
     prior = Prior(config, architecture)
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point()):
-        raise InputError(f"{path}: weights that are not finite; train it again")
     prior.load_state_dict(tensors)
+    if not all(bool(tensor.isfinite().all()) for tensor in prior.state_dict().values()):
+        raise InputError(f"{path}: weights that are not finite; train it again")
+    for key, order in prior.state_dict().items():
+        if key.endswith("linear.order") and not torch.equal(order.sort()[0], torch.arange(len(order))):
+            raise InputError(f"{path}: {key}: not every coordinate once; train it again")
     return prior.to(device).eval().requires_grad_(False)
 
 
 def _require_bounded(where: Path, config: PriorConfig, architecture: Mapping[str, Any] | None) -> None:
     """Refuse more layers than anybody trains: even without memory they take time."""
     flow = config.flow
-    counts = {"depth": flow.depth, "blocks": flow.blocks, "shift_layers": flow.shift_layers}
-    for name, value in (architecture or {}).items():
+    counts: dict[str, Any] = {"depth": flow.depth, "blocks": flow.blocks, "shift_layers": flow.shift_layers}
+    for name, value in {**counts, **(architecture or {})}.items():
         numbers = value if isinstance(value, list) else [value]
-        layers = [number for number in numbers if isinstance(number, int) and ("depth" in name or "layers" in name)]
-        counts |= {name: sum(layers)} if layers else {}
-    for name, count in counts.items():
-        if count > MOST_LAYERS:
-            raise InputError(f"{where}: {name}: got {count}, want at most {MOST_LAYERS}")
+        most = MOST_LAYERS if "depth" in name or "layers" in name or name in counts else MOST_WIDTH
+        whole = [number for number in numbers if isinstance(number, int)]
+        if len(numbers) > MOST_LAYERS or any(not -1 <= number <= most for number in whole) or sum(whole) > most * 16:
+            raise InputError(f"{where}: {name}: got {str(value)[:60]}, want whole numbers up to {most}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -229,10 +263,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: damaged, or no safetensors file ({reason}); download or train it again") from None
 
 
-def _read_contact(path: Path, template: Template) -> Means | None:
-    """The mean occlusion maps; None where there are none."""
-    if not path.is_file():
+def _read_contact(path: Path, template: Template, digest: Any) -> Means | None:
+    """The mean occlusion maps; None where the prior was trained without."""
+    if digest is None:
         return None
+    if not path.is_file() or sha256_file(path) != digest:
+        raise InputError(f"{path}: not the mean occlusion maps that {CONFIG} names; copy the whole folder again")
     found = read_mean_maps(path)
     if len(found["object"]) != len(template.vertices):
         got, want = len(found["object"]), len(template.vertices)

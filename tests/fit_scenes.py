@@ -1,6 +1,6 @@
 """Samples of the shipped data set as problems to fit, away from their estimates, for the tests of the losses."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +11,7 @@ from baselines.observation import observe
 from baselines.painter import Painter
 from baselines.parts import matched_parts, released_parts
 from baselines.placement import SmplCoordinates
-from baselines.scene import BODY, HumanState, ObjectState, Scene, State
+from baselines.scene import BODY, CAMERAS, HumanState, ObjectState, Scene, State
 from baselines.touching import contact_candidates
 from submissions import unchecked
 from wildhoi.body import body_parameters, load_body
@@ -24,6 +24,26 @@ TRIED = ("barbell", "basketball", "bicycle", "cello")
 N_HUMAN, N_OBJECT = 23, 17
 """Vertices of each side that may touch, in the made-up occlusion maps."""
 THRESHOLD = 0.05
+SPREAD = 0.3
+"""Metres: of the made-up prior."""
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """A made-up prior: how far each ray passes from the pelvis is normal about 0, with a `spread` (b,) by picture."""
+
+    spread: torch.Tensor
+
+    def score(self, points, cameras):
+        """Log-density by camera, mean over dimensions, but for constants."""
+        offsets = points[:, None] - cameras[:, :, None]
+        distance = cameras.norm(dim=-1)[..., None, None]
+        passed = offsets / offsets.norm(dim=-1, keepdim=True) * distance + cameras[:, :, None]
+        return -0.5 * passed.square().mean((2, 3)) / self.spread[:, None].square()
+
+    def take(self, rows):
+        """The same for some pictures."""
+        return Whitened(self.spread[rows])
 
 
 @cache
@@ -81,6 +101,18 @@ def start(name):
     return found | {key: torch.from_numpy(array) for key, array in arrays.items()}
 
 
+def virtual_cameras(name):
+    """Where four virtual cameras of each sample of a category stand, 3 to 40 m away."""
+    rng = np.random.default_rng(len(name) + 1)
+    directions = rng.normal(size=(3, 4, 3))
+    return torch.from_numpy(directions / np.linalg.norm(directions, axis=-1, keepdims=True) * [[[3.0]], [[10]], [[40]]])
+
+
+def spreads():
+    """Of the made-up prior, by sample."""
+    return SPREAD * torch.arange(1.0, 4.0, dtype=torch.float64)
+
+
 def problem(
     name, rows=(0, 1, 2), *, released=False, background=False, dtype=torch.float64, device="cpu", fixed=False, seen=None
 ):
@@ -97,10 +129,12 @@ def problem(
         maps[f"{side}_contact"], maps[f"{side}_weight"] = contact_candidates(
             [one for one, _ in pairs], pairs[0][1], THRESHOLD
         )
-    parameters = {key: value[list(rows)].to(device, dtype) for key, value in start(name).items()}
+    given = start(name) | {CAMERAS: virtual_cameras(name)}
+    parameters = {key: value[list(rows)].to(device, dtype) for key, value in given.items()}
+    prior = Whitened(spreads()[list(rows)].to(device, dtype))
     return Problem(
         scene(name, released=released, dtype=dtype, device=device, fixed=fixed),
-        replace(observation, **maps).to(torch.device(device), dtype),
+        replace(observation, prior=prior, **maps).to(torch.device(device), dtype),
         SmplCoordinates(),
         parameters,
     )

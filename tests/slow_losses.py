@@ -40,6 +40,7 @@ class Image:
     thing: np.ndarray
     thing_faces: np.ndarray
     template: object
+    joints: np.ndarray
 
 
 def class_keypoints(body, tensors):
@@ -377,3 +378,20 @@ def _least(pairs, nearest_first):
         distance, weight = min(pairs)
         return weight * distance
     return min(weight * distance for distance, weight in pairs)
+
+
+def prior(image, cameras, spread):
+    """Equation 13 of a normal density: how far each ray passes from the pelvis, seen from each virtual camera."""
+    points = [
+        *image.joints[:22],
+        *(image.thing[rows].mean(axis=0) for rows in image.template.keypoint_vertices.values()),
+    ]
+    total = 0.0
+    for camera in cameras:
+        distance = math.sqrt(sum(number**2 for number in camera))
+        squares = 0.0
+        for point in points:
+            ray = (point - camera) / np.linalg.norm(point - camera)
+            squares += sum((distance * ray[axis] + camera[axis]) ** 2 for axis in range(3))
+        total += -0.5 * squares / spread**2 / (3 * len(points))
+    return -total / len(cameras)

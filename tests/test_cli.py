@@ -164,7 +164,7 @@ def test_the_version(command):
     assert command("--version").out == f"wildhoi {__version__}\n"
 
 
-# Doctor, demo
+# Doctor
 
 
 def test_doctor(command):
@@ -181,32 +181,6 @@ def test_doctor_as_json(command):
 def test_body_info(command):
     findings = json.loads(command("body", "info", "--json").out)
     assert findings[0]["what"] == "body: open" and findings[0]["status"] == "ok"
-
-
-@pytest.fixture()
-def quick_scoring(monkeypatch):
-    """Scoring of one object with few points."""
-    from evaluation.evaluate import Options, evaluate
-
-    def few(submission, data, protocol, options, tell):
-        protocol = replace(protocol, points=200, surface_points=100)
-        return evaluate(submission, data, protocol, Options(objects=("baseball",)), tell)
-
-    monkeypatch.setattr("evaluation.evaluate.evaluate", few)
-
-
-def test_demo_prints_three_rows(command, quick_scoring):
-    outcome = command("demo", "-o", "kept")
-    assert outcome.code == 0, outcome
-    names = {f"sample-noise-{name}" for name in ("small", "medium", "large")}
-    assert all(name in outcome.out for name in names)
-    assert {path.parent.name for path in Path("kept").glob("*/scores.json")} == names
-
-
-def test_demo_as_json_is_the_leaderboard(command, quick_scoring):
-    printed = json.loads(command("demo", "-o", "kept", "--json").out)
-    shown = json.loads(command("leaderboard", "show", "kept", "--format", "json").out)
-    assert printed.keys() == shown.keys() and "sample-noise-small" in json.dumps(printed)
 
 
 # Submissions

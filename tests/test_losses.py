@@ -21,9 +21,11 @@ from fit_scenes import (
     put_at,
     put_in_depth,
     samples_of,
+    spreads,
     start,
     template,
     value_of,
+    virtual_cameras,
 )
 
 from baselines import painter as painter_module
@@ -32,7 +34,7 @@ from baselines.fitting import Problem
 from baselines.losses import TERMS, pair_distances
 from baselines.observation import Observation
 from baselines.phosa import released_coarse, released_depth, released_fine
-from baselines.scene import BODY, OBJECT
+from baselines.scene import BODY, CAMERAS, OBJECT
 from submissions import unchecked
 from wildhoi.body import body_parameters, pose_people
 
@@ -53,6 +55,7 @@ DEPENDS = {
     "ordinal_depth": PARAMETERS,
     "contact": PARAMETERS,
     "contact_nearest": PARAMETERS,
+    "prior": ("betas", "body_pose", *PLACE, CAMERAS),
 }
 """What each term may depend on, by its definition."""
 SMOOTH = sorted(DEPENDS.keys() - {"ordinal_depth"})
@@ -74,7 +77,7 @@ def images(name):
     return [
         slow_losses.Image(
             samples_of(name)[row], people[row], poses[row], keypoints[row], posed.vertices[row], body().faces,
-            things[row], template(name).faces, template(name),
+            things[row], template(name).faces, template(name), posed.joints[row],
         )
         for row in range(3)
     ]  # fmt: skip
@@ -90,8 +93,10 @@ def slow(name, term):
     function = getattr(slow_losses, "contact" if term == "contact_nearest" else term)
     found = []
     with unchecked():
-        for image in images(name):
-            if term.startswith("contact"):
+        for row, image in enumerate(images(name)):
+            if term == "prior":
+                found.append(function(image, virtual_cameras(name)[row].numpy(), spreads()[row].item()))
+            elif term.startswith("contact"):
                 both = candidates(image, "human"), candidates(image, "object")
                 found.append(function(image, *both, nearest_first=term == "contact_nearest"))
             elif term == "fine_interaction":
@@ -206,7 +211,8 @@ def alone(of, row):
     cameras = type(seen.cameras)(*map(pick, seen.cameras))
     initial = {n: pick(v) for n, v in seen.initial.items()}
     parameters = {n: pick(v) for n, v in of.parameters.items()}
-    return Problem(of.scene, Observation(cameras, initial=initial, **tensors), of.placement, parameters)
+    prior = seen.prior.take(torch.tensor([row]))
+    return Problem(of.scene, Observation(cameras, initial=initial, prior=prior, **tensors), of.placement, parameters)
 
 
 @pytest.mark.parametrize("name", ["barbell", "bicycle"])
@@ -440,6 +446,26 @@ def test_as_printed_contact_prefers_far_vertices_of_low_weight_and_the_variant_d
         variant = TERMS["contact_nearest"].function(state, seen)
     both = (near + 1e-3 * far) / 2
     assert torch.allclose(printed, both + 1e-3 * far) and torch.allclose(variant, both + near)
+
+
+def test_the_prior_does_not_feel_how_many_cameras_or_pictures_there_are():
+    of, function = problem("barbell"), TERMS["prior"].function
+    wanted = value_of(function, of)
+    doubled = moved(of, [CAMERAS], [of.parameters[CAMERAS].repeat(1, 2, 1)])
+    torch.testing.assert_close(value_of(function, doubled), wanted)
+    rows = torch.tensor([2, 0])
+    some = replace(of, observation=of.observation.take(rows), placement=of.placement.take(rows),
+                   parameters={name: tensor[rows] for name, tensor in of.parameters.items()})  # fmt: skip
+    torch.testing.assert_close(value_of(function, some), wanted[rows])
+
+
+def test_terms_that_lack_what_they_need_say_so():
+    of = problem("barbell", (0,))
+    with unchecked():
+        with pytest.raises(ValueError, match="no prior"):
+            TERMS["prior"].function(of.state(), replace(of.observation, prior=None))
+        with pytest.raises(ValueError, match="no contact candidates"):
+            TERMS["contact"].function(of.state(), replace(of.observation, human_contact=None))
 
 
 # -- the authors' normalisation ----------------------------------------------------------------------------------------

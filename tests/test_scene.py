@@ -132,8 +132,9 @@ def test_phase_one_poses_no_surface_that_no_term_needs(monkeypatch):
     with unchecked():
         state = of.state()
         assert all(TERMS[name].function(state, of.observation).isfinite().all() for name in EASY)
+        assert all(TERMS[name].function(state, of.observation).isfinite().all() for name in ("contact", "prior"))
         with pytest.raises(AssertionError, match="surface was posed"):
-            TERMS["contact"].function(of.state(), of.observation)
+            TERMS["ordinal_depth"].function(of.state(), of.observation)
 
 
 @pytest.mark.parametrize("fixed", [False, True])

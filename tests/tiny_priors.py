@@ -1,8 +1,7 @@
 """Tiny untrained priors, whole with their files, and scorers whose likes are known."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from baselines.encoders import EncoderConfig
@@ -67,31 +66,15 @@ def write_tiny(folder, name, *, contact=True, **kind):
 
 
 @dataclass(frozen=True)
-class Gaussian:
-    """A scorer: the log-density of a normal about `centre` (b, p, 3), of what a camera sees divided by its distance.
+class Planted:
+    """A scorer that likes keypoints where they are wanted, (b, p, 3), and thinks nothing of cameras."""
 
-    Its `weight` tells one picture from another, so that a wrong row is seen.
-    """
-
-    centre: torch.Tensor
-    weight: torch.Tensor
+    wanted: torch.Tensor
 
     def score(self, points, cameras):
-        """Log-density by camera, and by dimension."""
-        apart = points - self.centre
-        if cameras is None:
-            return -0.5 * self.weight[:, None] * apart.square().mean((1, 2))[:, None]
-        axis = torch.nn.functional.normalize(cameras, dim=-1)
-        along = torch.einsum("bpk,bmk->bmp", apart, axis)
-        across = apart[:, None] - along[..., None] * axis[:, :, None]
-        return -0.5 * self.weight[:, None] * across.square().mean((2, 3))
+        """Minus the mean squared distance, square metres."""
+        return -(points - self.wanted).square().mean((1, 2))[:, None]
 
     def take(self, rows):
         """Of some pictures."""
-        return replace(self, centre=self.centre[rows], weight=self.weight[rows])
-
-
-def positions(count, number, seed=0, distance=5.0):
-    """Virtual cameras all around (count, number, 3), metres, float64."""
-    made = np.random.default_rng(seed).normal(size=(count, number, 3))
-    return torch.from_numpy(distance * made / np.linalg.norm(made, axis=-1, keepdims=True))
+        return Planted(self.wanted[rows])

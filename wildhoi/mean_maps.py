@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -56,8 +57,14 @@ def mean_of_samples(samples: Iterable[Sample], limit: float = LIMIT) -> Means | 
     tally = Tally(limit)
     for sample in samples:
         view = _view(sample)
-        if view is not None and sample.human_occlusion is not None and sample.object_occlusion is not None:
-            tally.add(np.asarray(sample.human_occlusion, bool), np.asarray(sample.object_occlusion, bool), view)
+        if view is None or sample.human_occlusion is None or sample.object_occlusion is None:
+            continue
+        maps = np.asarray(sample.human_occlusion, bool), np.asarray(sample.object_occlusion, bool)
+        lengths = tuple(map(len, maps))
+        if tally.totals is not None and lengths != tuple(map(len, tally.totals)):
+            want = tuple(map(len, tally.totals))
+            raise InputError(f"{sample.image_id}: occlusion maps of {lengths} vertices, want {want} as in other images")
+        tally.add(*maps, view)
     return dict(tally.means) if tally.views else None
 
 
@@ -83,7 +90,19 @@ def read_mean_maps(path: Path) -> Means:
         with np.load(path, allow_pickle=False) as stored:
             found = {name: np.asarray(stored[name], np.float64) for name in ("human", "object")}
     # what numpy and zipfile raise for damaged or foreign content
-    except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        EOFError,
+        SyntaxError,
+        TokenError,  # of an array's header, which numpy mends token by token
+        MemoryError,  # a header that asks for more than there is
+        RuntimeError,  # an encrypted entry, and NotImplementedError: an unknown way of packing
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(
             f"{path}: no mean occlusion maps ({type(error).__name__}); `wildhoi occlusion` makes them"
         ) from None

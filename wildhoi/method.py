@@ -4,7 +4,7 @@ Built-in and outside methods are found the same way. An entry point names a func
 settings; docs/methods.md shows a whole package of thirty lines.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -146,7 +146,7 @@ def load_method(name: str, settings: Mapping[str, Any] | None = None) -> Method:
         raise InputError(f"method {name!r}: {entries[name].value} cannot build it ({reason})") from None
 
 
-def require_known(where: str, settings: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def require_known(where: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
     """Refuse a setting that a method does not have.
 
     Raises:

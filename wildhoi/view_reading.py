@@ -45,7 +45,7 @@ def read_views(
         MissingAssetError: for the truth, the body model or the template is not there.
     """
     find_category(name)
-    truths = _truths(data, name, split) if source == "truth" or data.categories(split) else {}
+    truths = _truths(data, name, split) if source == "truth" or name in data.categories(split) else {}
     if source == "truth":
         found = list(_true_views(data, name, list(truths.values())))
         left_out: Counter[str] = Counter()
