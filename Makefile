@@ -1,11 +1,11 @@
-# make demo: score shipped sample submissions.   make test: the tests.   make lint: style, types, import contracts.
+# make demo: methods side by side on shipped data.   make test: the tests.   make lint: style, types, import contracts.
 PYTHON ?= python3
 PIP = .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint benchmark assets clean
 
 demo: .venv/installed
-	@.venv/bin/wildhoi demo
+	@.venv/bin/wildhoi demo -o build/demo
 
 test: .venv/test-installed
 	.venv/bin/python -m pytest -n auto --dist loadfile
@@ -42,6 +42,7 @@ assets: .venv/test-installed
 	.venv/bin/python -m tools.render_frames
 	.venv/bin/python -m tools.render_sheets
 	.venv/bin/python -m tools.render_fit
+	.venv/bin/python -m tools.render_comparison
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

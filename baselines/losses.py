@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from baselines.depth import ordinal_depth_sums
 from baselines.initial import NEAREST
 from baselines.observation import FOCAL, Observation
 from baselines.scene import State
+from baselines.touching import weighted_chamfer
 from wildhoi.body.wholebody import N_BODY, N_HAND
 
 PER_IMAGE = Float[Tensor, " b"]
@@ -219,51 +220,13 @@ def contact_nearest(state: State, seen: Observation) -> PER_IMAGE:
 
 
 def _contact(state: State, seen: Observation, *, inside: bool) -> PER_IMAGE:
-    """The nearest are looked for without gradients; the distances to them alone are differentiated."""
     if seen.human_contact is None or seen.object_contact is None:
         raise ValueError("the observation has no contact candidates")
     index, thing_index = seen.human_contact, seen.object_contact
     weight, thing_weight = seen.human_weight, seen.object_weight
     assert weight is not None and thing_weight is not None
     points, things = state.human.touching(index.clamp(min=0)), state.object.some(thing_index.clamp(min=0))
-    with torch.no_grad():
-        squares = _squared_distances(points, things)
-        weights = (weight, thing_weight) if inside else (torch.ones_like(weight), torch.ones_like(thing_weight))
-        # a point's own weight is the same for all its partners, and squares are in the order of distances
-        own, other = (
-            torch.where(i >= 0, w.square(), torch.inf) for i, w in zip((index, thing_index), weights, strict=True)
-        )
-        partners, thing_partners = (squares * other[:, None]).min(2)[1], (squares * own[:, :, None]).min(1)[1]
-    here = _to_partners(points, weight, things, thing_weight, partners)
-    there = _to_partners(things, thing_weight, points, weight, thing_partners)
-    return _mean_where(here, index >= 0, thing_index >= 0) + _mean_where(there, thing_index >= 0, index >= 0)
-
-
-def _squared_distances(a: Float[Tensor, "b m 3"], b: Float[Tensor, "b k 3"]) -> Float[Tensor, "b m k"]:
-    """Of all pairs, above 0, by a product of matrices: about a common middle, to 0.1 mm for float32."""
-    middle = b.mean(1, keepdim=True)
-    a, b = a - middle, b - middle
-    lengths = b.square().sum(2)[:, None] + a.square().sum(2)[:, :, None]
-    return torch.baddbmm(lengths, a, b.mT, alpha=-2).clamp_(min=1e-12)
-
-
-def _to_partners(
-    points: Float[Tensor, "b m 3"],
-    weight: Float[Tensor, "b m"],
-    others: Float[Tensor, "b k 3"],
-    other_weight: Float[Tensor, "b k"],
-    partners: Int[Tensor, "b m"],
-) -> Float[Tensor, "b m"]:
-    """Weighted distances of points to their partners."""
-    there = others.gather(1, partners[..., None].expand(-1, -1, 3))
-    distances: Tensor = torch.linalg.vector_norm(points - there, dim=2)
-    return weight * other_weight.gather(1, partners) * distances
-
-
-def _mean_where(values: Float[Tensor, "b m"], valid: Bool[Tensor, "b m"], others: Bool[Tensor, "b k"]) -> PER_IMAGE:
-    """The mean of an image's valid values; 0 where one of both sides has none."""
-    counted = valid & others.any(1, keepdim=True)
-    return torch.where(counted, values, 0).sum(1) / valid.sum(1).clamp(min=1)
+    return weighted_chamfer((points, weight, index >= 0), (things, thing_weight, thing_index >= 0), inside=inside)
 
 
 @term()

@@ -28,6 +28,7 @@ COMMANDS = [
     ("run",),
     ("show",),
     ("reproduce",),
+    ("train",),
     ("ablate",),
     ("methods",),
     ("methods", "list"),

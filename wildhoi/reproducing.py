@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ class Refit:
         tolerance: share of a reference's mean by which the refit's may differ.
         resume: go on with the run that the folder holds.
         workers: processes that score.
+        settings: of the method, instead of the reference's.
     """
 
     objects: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class Refit:
     tolerance: float = TOLERANCE
     resume: bool = False
     workers: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < 1:
@@ -92,7 +94,7 @@ def reproduce(
     objects = {row.image_id: row.object for row in load_annotations(data, split)}
     notes = _notes(reference, data, objects)
     options = _options(reference, objects, refit)
-    method = load_method(reference.manifest.method, _settings(reference))
+    method = load_method(reference.manifest.method, {**_settings(reference), **refit.settings})
     run_method(method, data, out, options, watch)
     made = read_submission(out)
     if refit.limit or refit.batch:
@@ -122,12 +124,12 @@ def _protocol(reference: Submission, data: DataFolder) -> "Protocol":
 def _notes(reference: Submission, data: DataFolder, objects: Mapping[str, str]) -> tuple[str, ...]:
     """Refuse a reference of other data; say where only the revision is another."""
     manifest = reference.manifest
-    for field, said, there in (
+    for what, said, there in (
         ("dataset", manifest.dataset, data.name),
         ("body_model", manifest.body_model, data.body_model),
     ):
         if said != there:
-            raise InputError(f"{reference.path}: its {field} is {said}, that of {data.path} is {there}; name its data")
+            raise InputError(f"{reference.path}: its {what} is {said}, that of {data.path} is {there}; name its data")
     if not any(row.image_id in objects for row in reference.rows):
         raise InputError(f"{reference.path}: none of its {len(reference.rows)} images is in {data.path}")
     revision = data.revision_of(manifest.split)

@@ -87,7 +87,7 @@ PRESETS: Mapping[str, TrainOptions] = {
     "small": TrainOptions(
         FLOWS["small"],
         EncoderConfig("small", size=64, context=64),
-        epochs=30,
+        epochs=40,
         draws=8,
         lr=1e-3,
         final_lr=0.01,

@@ -35,7 +35,7 @@ from wildhoi.dataset import load_samples
 BATCH, TURNS, STEPS = 64, 3, 2
 TARGETS = {False: 3.0, True: 8.0}
 """How many times faster than the published way a fit with the small prior is; without and with contact."""
-SAME_FLOW = 2.5
+SAME_FLOW = 2.0
 """And with a flow of the published size, whose matrix products are most of a step."""
 CONTEXT, SPACE = {"small": 64, "released": 256, "paper": 256}, {"released": "rays"}
 GPU_LIMIT, GPU_CAMERAS = 6.0, 8
@@ -68,9 +68,8 @@ def samples(name, count=BATCH):
     return [replace(found[k % len(found)], image_id=f"{found[k % len(found)].image_id}-{k}") for k in range(count)]
 
 
-@cache
 def untrained(name, preset):
-    """A prior whose flow is of a preset and which looks at pictures briefly, with the sample's mean maps."""
+    """A new prior whose flow is of a preset and which looks at pictures briefly, with the sample's mean maps."""
     torch.manual_seed(0)
     encoder = EncoderConfig("small", size=16, context=CONTEXT[preset])
     keypoints = JOINTS + len(fits.template(name).keypoint_vertices)
@@ -145,6 +144,32 @@ def best_in_turns(functions):
     return best
 
 
+@pytest.mark.parametrize("keypoints", ["fewest", "most"])
+def test_both_mean_the_same(keypoints):
+    """The two terms of a batch as ours and the plain twin have them, the same numbers in both flows."""
+    name = fewest_and_most()[keypoints]
+    batch = len(fits.samples_of(name))
+    ours = Ours(name, "released", 3, method="flow-prior-released", precision="float64", count=batch)
+    problem, flow = ours.problem, ours.problem.observation.prior.prior.flow
+    torch.manual_seed(0)
+    for tensor in flow.parameters():
+        tensor += 0.01 * torch.randn_like(tensor)
+    plain = PlainPrior(problem, samples(name, batch), mean_maps(name), TOUCHING)
+    copied(plain.flow.eval(), flow)
+    with torch.no_grad():
+        seen = Conditioned(problem.observation.prior.prior, plain.embedding(plain.features))
+        observation, state = replace(problem.observation, prior=seen), problem.state()
+        stage = ours.stage(0, contact=True)
+        own = {key: stage.terms[key][0](state, observation) for key in ("prior", "contact")}
+        theirs = plain.terms(contact=True)
+    both = (observation.human_contact >= 0).any(1) & (observation.object_contact >= 0).any(1)
+    assert both.any()
+    assert float(theirs["prior"]) == pytest.approx(float(own["prior"].mean()), rel=1e-6)
+    assert float(theirs["contact"]) == pytest.approx(float(own["contact"].sum() / both.sum()), rel=1e-5)
+    assert abs(float(theirs["prior"])) > 0.1
+    assert float(theirs["contact"]) > 0
+
+
 @pytest.mark.parametrize("contact", [False, True], ids=["prior", "prior_and_contact"])
 @pytest.mark.parametrize("phase", [0, 1], ids=["object", "body_too"])
 @pytest.mark.parametrize(("keypoints", "cameras"), [("fewest", 16), ("most", 8), ("most", 16)])
@@ -178,29 +203,3 @@ def test_a_step_on_a_gpu(keypoints, preset, phase, say):
         f"cuda, {name}, {preset}, prior and contact, m = {GPU_CAMERAS}, phase {phase + 1}: {spent:.1f} ms, "
         f"limit {GPU_LIMIT:g}; {gigabytes:.2f} GB"
     )
-
-
-@pytest.mark.parametrize("keypoints", ["fewest", "most"])
-def test_both_mean_the_same(keypoints):
-    """The two terms of a batch as ours and the plain twin have them, the same numbers in both flows."""
-    name = fewest_and_most()[keypoints]
-    batch = len(fits.samples_of(name))
-    ours = Ours(name, "released", 3, method="flow-prior-released", precision="float64", count=batch)
-    problem, flow = ours.problem, ours.problem.observation.prior.prior.flow
-    torch.manual_seed(0)
-    for tensor in flow.parameters():
-        tensor += 0.01 * torch.randn_like(tensor)
-    plain = PlainPrior(problem, samples(name, batch), mean_maps(name), TOUCHING)
-    copied(plain.flow.eval(), flow)
-    with torch.no_grad():
-        seen = Conditioned(problem.observation.prior.prior, plain.embedding(plain.features))
-        observation, state = replace(problem.observation, prior=seen), problem.state()
-        stage = ours.stage(0, contact=True)
-        own = {key: stage.terms[key][0](state, observation) for key in ("prior", "contact")}
-        theirs = plain.terms(contact=True)
-    both = (observation.human_contact >= 0).any(1) & (observation.object_contact >= 0).any(1)
-    assert both.any()
-    assert float(theirs["prior"]) == pytest.approx(float(own["prior"].mean()), rel=1e-6)
-    assert float(theirs["contact"]) == pytest.approx(float(own["contact"].sum() / both.sum()), rel=1e-5)
-    assert abs(float(theirs["prior"])) > 0.1
-    assert float(theirs["contact"]) > 0

@@ -9,6 +9,7 @@ import typer
 
 from wildhoi import __version__
 from wildhoi.cli import ablate, body, data, group, leaderboard, methods, occlusion, reproduce, run, submission, train
+from wildhoi.cli.demo import demo as run_demo
 from wildhoi.cli.fits import show as show_fit
 from wildhoi.cli.shared import (
     Data,
@@ -40,6 +41,7 @@ app = typer.Typer(
 GROUPS = {"data": data, "methods": methods, "submission": submission, "leaderboard": leaderboard, "body": body}
 for name, commands in GROUPS.items():
     app.add_typer(commands.app, name=name)
+app.command("demo")(run_demo)
 app.command()(run.run)
 app.command("show")(show_fit)
 app.command()(occlusion.occlusion)
@@ -70,30 +72,6 @@ def doctor(as_json: Json = False) -> None:
             show(f"\n[bold]{escape(finding.what)}[/]: {escape(finding.mend)}")
     if any(finding.status == "missing" for finding in findings):
         raise typer.Exit(1)
-
-
-@app.command()
-def demo(
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Keep the scores here.")] = None,
-    workers: Workers = 1,
-    as_json: Json = False,
-) -> None:
-    """Score three sample submissions on shipped data (no licence, no network) and print their leaderboard."""
-    from tempfile import TemporaryDirectory
-
-    from evaluation.leaderboard import leaderboard
-    from wildhoi.workflows import demo as run_demo
-
-    with TemporaryDirectory(prefix="wildhoi-demo-") as temporary, Progress() as progress:
-        folder = out or Path(temporary)
-        run_demo(folder, workers=workers, progress=progress)
-        board = leaderboard(folder, reported=False)
-    if as_json:
-        sys.stdout.write(board.to_json())
-        return
-    show(board.to_rich())
-    say("Sample data: exaggerated noise on made-up poses, to show the machinery; these are no methods' results.")
-    say("Next: score your own file: see docs/submission.md, then `wildhoi evaluate SUBMISSION --data DATA`.")
 
 
 @app.command()

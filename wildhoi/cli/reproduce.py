@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wildhoi.cli.run import Settings, parse_settings
 from wildhoi.cli.shared import Json, Objects, Progress, Workers, names, printable, say, show, show_json
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def reproduce(
     ] = 0.05,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
     workers: Workers = 1,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Fit images of a reference submission again, with its settings, and compare with it; exit code 1 if it differs.
@@ -47,7 +49,7 @@ def reproduce(
     from wildhoi.reproducing import reproduce as make_again
 
     require_writable(out)
-    wanted = Refit(names(objects), limit, device, batch, tolerance, resume, workers)
+    wanted = Refit(names(objects), limit, device, batch, tolerance, resume, workers, parse_settings(settings or []))
     data = find_data(dataset)
     original = find_reference(method, data.name, reference)
     with Progress() as progress:
