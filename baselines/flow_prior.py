@@ -45,9 +45,6 @@ SHOWN = ("person_mask", "object_mask", "person_box", "object_box")
 """What an encoder is shown beside the picture."""
 PAPER = "Monocular Human-Object Reconstruction in the Wild"
 CODE = "https://github.com/huochf/WildHOI (optimize_with_kps_flow_contact.py), written afresh"
-ETA = 0.05
-"""What occlusion times mean occlusion of a vertex must pass to be a candidate of contact (paper, eta)."""
-
 ALONE = {
     "correspondences": 1e-1,
     "scale_decay": 1e-1,
@@ -78,6 +75,7 @@ class Choices:
         start: `search`, or `published`: at the estimated pose.
         candidates: starts that are refined.
         search_steps: steps of that.
+        eta: what occlusion times mean occlusion of a vertex must pass to be a candidate of contact (paper).
         contact_points: candidates of contact of one side of an image, at most; 0: all.
     """
 
@@ -88,6 +86,7 @@ class Choices:
     start: str = "search"
     candidates: int = 3
     search_steps: int = 100
+    eta: float = 0.05
     contact_points: int = 400
 
 
@@ -99,6 +98,7 @@ MEANINGS = {
     "start": "`search` along the viewing ray, or `published`: at the estimated pose",
     "candidates": "starts of an image that are refined",
     "search_steps": "steps of refining them",
+    "eta": "occlusion times mean occlusion that a vertex must pass to be a candidate of contact",
     "contact_points": "candidates of contact of one side of an image, at most; 0: all",
 }
 STARTS = ("search", "published")
@@ -197,7 +197,7 @@ class FlowPrior(FittedMethod):
         found: dict[str, Any] = {}
         for side in ("human", "object"):
             maps = [np.asarray(getattr(sample, f"{side}_occlusion")) for sample in samples]
-            index, weight = contact_candidates(maps, means[side], ETA, self.choices.contact_points)
+            index, weight = contact_candidates(maps, means[side], self.choices.eta, self.choices.contact_points)
             found[f"{side}_contact"], found[f"{side}_weight"] = index, weight
         return replace(seen, **found).to(body.device, body.dtype)
 

@@ -148,7 +148,8 @@ def test_the_shipped_grids_share_what_is_the_same():
         found = next(c for c in load_grid(name).cells if c.label == label)
         return found.method, found.settings, found.train
 
-    assert variant("losses", "prior") == variant("supervision", "2D, KNN")
+    method, settings, train = variant("losses", "prior")
+    assert (method, settings, {**train, "source": "estimates"}) == variant("supervision", "2D, KNN, as estimated")
     assert (
         variant("losses", "prior and contact")
         == variant("neighbours", "k=16")
