@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -13,6 +14,7 @@ import pytest
 import torch
 from scenes import template
 from test_grouping import made_views
+from training_runs import OPTIONS
 from training_sets import (
     DIMENSION,
     ENCODER,
@@ -20,8 +22,10 @@ from training_sets import (
     NONE,
     SIDE,
     THING,
+    Crash,
     Stop,
     best_density,
+    crash_at,
     gaussian_examples,
     same_weights,
     stop_after,
@@ -515,6 +519,95 @@ def interrupted(made, tmp_path_factory):
     return out
 
 
+def program(*words, timeout=300):
+    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A small data folder, mean maps, and what a training on it ends in that is left alone."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    folder = tmp_path_factory.mktemp("few")
+    data, means = write_made(folder / "data", (THING,), 12), str(write_means(folder / "means.npz"))
+    with unchecked():
+        trained((data, means), folder / "whole", THING, **OPTIONS)
+    return data, means, result(folder / "whole")
+
+
+def result(out):
+    """Whatever must not depend on interruptions."""
+    lines = without_times(lines_of(out))
+    return (
+        lines,
+        (out / WEIGHTS).read_bytes(),
+        json.loads((out / CONFIG).read_text()),
+        sorted(p.name for p in out.iterdir()),
+    )
+
+
+def crashed(few, out, number):
+    """Whether a training ended at so many changes of files."""
+    try:
+        with unchecked(), crash_at(number, out):
+            trained(few[:2], out, THING, **OPTIONS)
+    except Crash:
+        return True
+    return False
+
+
+def resumed(few, out):
+    """The result of going on; or what is wrong with that."""
+    with unchecked():
+        try:
+            trained(few[:2], out, THING, resume=True, **OPTIONS)
+        except (WildhoiError, OSError) as error:
+            return f"{type(error).__name__}: {error}"
+    return result(out)
+
+
+POINTS, STRIDE = 200, 1
+
+
+def test_a_training_that_is_broken_off_anywhere_goes_on_to_the_same_end(few, tmp_path, always_kept):
+    found = {}
+    for number in range(1, POINTS, STRIDE):
+        if not crashed(few, tmp_path / str(number), number):
+            break
+        found[number] = resumed(few, tmp_path / str(number))
+    assert 5 < len(found) < POINTS // STRIDE - 1
+    assert not {number: end if isinstance(end, str) else "other" for number, end in found.items() if end != few[2]}
+
+
+def test_the_prior_is_readable_wherever_a_training_is_broken_off(few, tmp_path, always_kept):
+    of, unreadable = load_template(find_template(few[0].objects, THING, shipped=True)), {}
+    for number in range(2, POINTS, STRIDE):
+        out = tmp_path / str(number)
+        if not crashed(few, out, number):
+            break
+        try:
+            if (out / CONFIG).is_file():
+                read_prior(out, of)
+        except WildhoiError as error:
+            unreadable[number] = str(error)
+    assert not unreadable
+
+
+def test_a_killed_training_goes_on_to_the_same_end(few, tmp_path):
+    done = program(HERE / "training_runs.py", "killed", few[0].path, few[1], tmp_path / "out", 35)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert resumed(few, tmp_path / "out") == few[2]
+
+
 CHANGES = {
     "lr": 2e-3, "epochs": 5, "seed": 1, "noise": 0.03, "k": 4, "half": False, "context": 5, "held_out": 0.3,
     "condition": "none", "grouping": "none",
@@ -844,35 +937,12 @@ def test_the_folder_of_weights_is_not_told(made, backbone, tmp_path):
     assert not machine_paths(tmp_path / "out")
 
 
-def program(*words, timeout=300):
-    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *map(str, words)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-
-
 def spread(*words):
     return program("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, *words)
 
 
-def test_killed_trainings_are_resumed_to_the_same_end(tmp_path):
-    data = write_made(tmp_path / "data", (THING,), 12)
-    means = write_means(tmp_path / "means.npz")
-    (tmp_path / "out").mkdir()
-    done = program(HERE / "training_runs.py", "killed", data.path, means, tmp_path / "out", 5)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["killed"] == len(report["points"]) > 5
-    assert not report["refused"] and not report["different"] and not report["unreadable"], report
-
-
 def test_two_processes_end_in_one_prior(tmp_path):
-    done = spread(HERE / "training_runs.py", "spread", tmp_path / "out")
+    done = spread(HERE / "training_runs.py", "spread", tmp_path / "out", "")
     assert done.returncode == 0, done.stderr
     reports = [json.loads((tmp_path / f"out-{rank}.json").read_text()) for rank in (0, 1)]
     assert [report["rank"] for report in reports] == [0, 1] and reports[0]["processes"] == 2

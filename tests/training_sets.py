@@ -1,7 +1,10 @@
 """What flow priors are trained on in tests: examples whose density is known, and small data folders written by hand."""
 
-import shutil
-from dataclasses import dataclass, replace
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +20,7 @@ from baselines.training.diary import Diary
 from baselines.training.examples import Examples, Pool
 from baselines.training.loop import Trainer
 from baselines.training.options import TrainOptions
-from wildhoi.dataset import (
-    DataFolder,
-    open_folder,
-    seal_folder,
-    write_annotations,
-    write_layouts,
-)
+from wildhoi.dataset import DataFolder, seal_folder, write_annotations, write_layouts
 from wildhoi.dataset.samples import write_samples
 from wildhoi.objects import find_category
 from wildhoi.schema import Annotation, Camera, ObjectPose, Sample, SceneView
@@ -44,6 +41,45 @@ TABLE = "train-00000-of-00001.parquet"
 
 class Stop(Exception):
     """What interrupts a training."""
+
+
+class Crash(BaseException):
+    """What ends a process, as far as a test can tell."""
+
+
+@dataclass
+class _Crashing:
+    """Watches the changes of files below a folder, for good: such hooks cannot be taken back."""
+
+    folder: Path | None = None
+    left: int = 0
+    hooked: bool = field(default=False, repr=False)
+
+    def __call__(self, event: str, arguments: tuple) -> None:
+        if self.folder is None or not arguments or not isinstance(arguments[0], str | os.PathLike):
+            return
+        writes = event == "open" and isinstance(arguments[1], str) and set("wax") & set(arguments[1])
+        if (writes or event in CHANGES) and str(arguments[0]).startswith(str(self.folder)):
+            self.left -= 1
+            if self.left <= 0:
+                raise Crash
+
+
+CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
+_crashing = _Crashing()
+
+
+@contextmanager
+def crash_at(number: int, folder: Path) -> Iterator[None]:
+    """End what runs within at the so many-th change of a file in the folder; from then on nothing there changes."""
+    if not _crashing.hooked:
+        _crashing.hooked = True
+        sys.addaudithook(_crashing)
+    _crashing.folder, _crashing.left = folder, number
+    try:
+        yield
+    finally:
+        _crashing.folder = None
 
 
 # Examples of a known density
@@ -220,8 +256,3 @@ def write_means(path: Path, name=THING, vertices=None):
     human[:50], there[:50] = 0.5, 0.25
     np.savez(path, human=human, object=there)
     return path
-
-
-def copied(data: DataFolder, to: Path) -> DataFolder:
-    shutil.copytree(data.path, to)
-    return open_folder(to)

@@ -16,8 +16,7 @@ tags: [human-object-interaction, normalizing-flow]
 # Flow prior of the {object}
 
 A {supervision} prior of how people and this object are arranged in space, given a picture: a normalizing flow over
-{modelled}, of the method of "Monocular Human-Object Reconstruction in the Wild". Trained with
-[wildhoi](https://github.com/wildhoi/wildhoi); use it with
+{modelled}, of the method of "Monocular Human-Object Reconstruction in the Wild". Use it with
 
 ```bash
 wildhoi run flow-prior --checkpoint DIR --dataset DATA --objects {object} -o RUN
