@@ -116,6 +116,7 @@ def write_prior(
         half: store the weights with 16 bits; they are computed with 32 all the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)  # never one that names other weights, whenever this is broken off
     write_tensors(folder / WEIGHTS, _halved(prior) if half else dict(prior.state_dict()))
     if contact is None:
         (folder / CONTACT).unlink(missing_ok=True)

@@ -53,7 +53,7 @@ def test_the_methods_that_ship_are_found_by_entry_points():
 
 
 def test_an_unknown_method_names_those_there_are():
-    with pytest.raises(InputError, match=r"'isolatoin' is unknown, want one of: isolation, "):
+    with pytest.raises(InputError, match=r"'isolatoin' is unknown, want one of: flow-prior, "):
         load_method("isolatoin")
 
 

@@ -1,19 +1,17 @@
 """Trainings in processes of their own: one that is killed, or several that share the work.
 
 Usage: training_runs.py killed DATA MEANS OUT N, which ends without warning before the N-th change of a file in OUT; or,
-under torchrun, training_runs.py spread OUT BACKBONE, where BACKBONE is empty for the small network.
+under torchrun, training_runs.py spread OUT.
 """
 
 import hashlib
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from killed_runs import kill_at
 from training_sets import THING, gaussian_examples, tiny_options, tiny_trainer
 
-from baselines.encoders import EncoderConfig
 from baselines.training import diary
 from wildhoi.dataset import open_folder
 from wildhoi.training import train_flow_prior
@@ -30,16 +28,13 @@ def killed(data: Path, means: Path, out: Path, number: int) -> None:
     train_flow_prior(open_folder(data), THING, out, OPTIONS | {"contact": str(means)}, device="cpu")
 
 
-def spread(out: Path, backbone: str) -> dict:
+def spread(out: Path) -> dict:
     """Train on this process's share; tells what this process has in the end."""
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=True)
     options = tiny_options(batch=20, epochs=2, patience=1)
-    examples = gaussian_examples(images=40)
-    if backbone:
-        options = replace(options, encoder=EncoderConfig(backbone, size=16, context=8))
-    trainer = tiny_trainer(out, examples, options, accelerator=accelerator)
+    trainer = tiny_trainer(out, gaussian_examples(images=40), options, accelerator=accelerator)
     standing = trainer.run()
     digest = hashlib.sha256()
     for name, tensor in sorted(trainer.prior.state_dict().items()):
@@ -60,7 +55,7 @@ def main() -> None:
         data, means, out = map(Path, words[:3])
         return killed(data, means, out, int(words[3]))
     out = Path(words[0])
-    report = spread(out, words[1])
+    report = spread(out)
     out.with_name(f"{out.name}-{report['rank']}.json").write_text(json.dumps(report))
 
 

@@ -234,12 +234,22 @@ def further_views(made, name):
 
 
 def write_made(
-    folder: Path, names=(THING,), count=24, *, further=3, annotated=True, change=None, seed=0, scene_of=None
+    folder: Path,
+    names=(THING,),
+    count=24,
+    *,
+    further=3,
+    annotated=True,
+    change=None,
+    change_of=None,
+    seed=0,
+    scene_of=None,
 ) -> DataFolder:
-    """A data folder of made-up scenes; `change` says of a sample's number what it should be instead."""
+    """A data folder of made-up scenes; `change` says of a sample's number what it should be instead, `change_of` of an object."""
     for name in names:
         scenes = made_scenes(count, name, further, seed)
-        samples = [made_sample(made, name, **(change(n) if change else {})) for n, made in enumerate(scenes)]
+        changes = change_of(name) if change_of else {}
+        samples = [made_sample(made, name, **changes, **(change(n) if change else {})) for n, made in enumerate(scenes)]
         write_samples(folder / "samples" / name / TABLE, samples)
         if annotated:
             truths = [made_truth(made, name, n, scene_of and scene_of(n)) for n, made in enumerate(scenes)]

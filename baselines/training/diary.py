@@ -70,11 +70,13 @@ class Diary:
         """
         path = self._state("state.json")
         if not path.is_file():
+            self._forget_after(0)
             return Standing()
         content = read_json(path, MOST_STATE)
         try:
             fingerprint, file, digest = (str(content[key]) for key in ("fingerprint", "file", "sha256"))
-            standing = Standing(int(content["epoch"]), float(content["best"]), int(content["best_epoch"]))
+            best = -math.inf if content["best"] is None else float(content["best"])
+            standing = Standing(int(content["epoch"]), best, int(content["best_epoch"]))
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{path}: damaged; remove {self.folder} and train again") from None
         if fingerprint != self.fingerprint:
@@ -83,7 +85,7 @@ class Diary:
                 "give the same to --resume it, or another folder"
             )
         weights = self._state(Path(file).name)
-        if sha256_file(weights) != digest:
+        if not weights.is_file() or sha256_file(weights) != digest:
             raise InputError(f"{weights}: damaged (hash); remove {self.folder} and train again")
         self._load(read_tensors(weights), prior, optimiser)
         self._forget_after(standing.epoch)
@@ -115,7 +117,8 @@ class Diary:
             facts = self._facts(standing, finished=False)
             write_prior(self.folder, prior, self.template, facts, self.contact, half=self.half)
         with (self.folder / LINES).open("a") as stream:
-            stream.write(json.dumps({"epoch": standing.epoch, **numbers}) + "\n")
+            line = {"epoch": standing.epoch} | {name: _finite(number) for name, number in numbers.items()}
+            stream.write(json.dumps(line, allow_nan=False) + "\n")
         if time.monotonic() - self.kept > KEEP_EVERY:
             self._keep(standing, prior, optimiser)
 
@@ -135,7 +138,7 @@ class Diary:
             "file": file,
             "sha256": sha256_file(self._state(file)),
             "epoch": standing.epoch,
-            "best": standing.best,
+            "best": _finite(standing.best),
             "best_epoch": standing.best_epoch,
         }
         write_text(self._state("state.json"), json.dumps(content) + "\n")
@@ -167,6 +170,11 @@ class Diary:
 
     def _state(self, file: str) -> Path:
         return self.folder / STATE / file
+
+
+def _finite(number: float) -> float | None:
+    """A number as JSON has it."""
+    return number if math.isfinite(number) else None
 
 
 def _epoch_of(line: str) -> int:

@@ -118,6 +118,11 @@ def hold_out(image_ids: Sequence[str], share: float) -> Bool[np.ndarray, " n"]:
         raise InputError(f"{len(image_ids)} images to train with, want at least {LEAST_IMAGES}; make or convert more")
     order = np.argsort([hashlib.sha256(image_id.encode()).hexdigest() for image_id in image_ids])
     count = max(1, round(share * len(image_ids)))
+    if len(image_ids) - count < LEAST_IMAGES // 2:
+        left = len(image_ids) - count
+        raise InputError(
+            f"held_out {share:g} leaves {left} of {len(image_ids)} images to learn from; want a smaller share"
+        )
     flags = np.zeros(len(image_ids), bool)
     flags[order[:count]] = True
     return flags

@@ -207,7 +207,10 @@ class Trainer:
         own = self.examples.pool.coordinates[self.examples.members[images, 0].to(self.accelerator.device)]
         noisy = own + self.prior.noise(own.cpu(), generator).to(own)
         log_p = self.prior.log_density(noisy, self._context(images)).mean()
-        return float(self._agreed(log_p))
+        held = float(self._agreed(log_p))
+        if not math.isfinite(held):  # what the last step made of the weights shows here first
+            raise RunError(self.diary.diverged(self.standing.epoch + 1, self.standing))
+        return held
 
     def _agreed(self, value: Tensor) -> Tensor:
         """The first process's number, so that all stop together."""

@@ -1,5 +1,6 @@
 """Training a flow prior on a data folder: what it learns from is read here, since methods read no data themselves."""
 
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +16,7 @@ from wildhoi.templates import Template, find_template, load_template
 from wildhoi.training.reading import Progress, read_contact, read_examples
 
 if TYPE_CHECKING:
+    from baselines.encoders import EncoderConfig
     from baselines.prior import Prior
     from baselines.training.examples import Examples
     from baselines.training.loop import Trainer
@@ -77,25 +79,26 @@ def train_flow_prior(
     chosen = train_options(preset, {key: value for key, value in options.items() if key != "contact"})
     tell = progress or (lambda *_: None)
     if is_finished(out):
-        return _finished(out, name, resume=resume)
+        return _finished(out, name, resume=resume, asked=_asked(data, name, chosen, preset))
     if not resume and out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out}: exists and is not empty; --resume goes on with a training, or choose another folder")
     template = load_template(find_template(data.objects, name, shipped=data.body_model == "open"))
     examples, report = read_examples(data, name, out, chosen, device=device, tell=tell)
     means = read_contact(data, name, out, None if contact is None else Path(contact), tell)
+    _require_maps_of(template, means, contact or out)
     accelerator = _accelerator(device, chosen.precision)
-    facts = {
-        "training": {**asdict(chosen), "preset": preset},
+    facts: dict[str, Any] = {
+        "training": _plain(chosen, preset),
         "data": {"name": data.name, "revision": data.revision_of("train"), "images": len(examples.image_ids), **report},
         "environment": _environment(accelerator),
     }
     prior = _untrained(template, chosen)
-    facts["encoder"] = prior.encoder.origin
+    facts["encoder"] = _origin(prior, chosen.encoder.weights)
     examples = _with_features(examples, prior, accelerator, tell)
     digest = sha256_text(canonical_json([facts, _digest(examples), accelerator.num_processes]))
     diary = Diary(out, template, facts, means, digest, chosen.half)
     _run(Trainer(prior, examples, chosen, accelerator, diary), template, tell)
-    return _finished(out, name, resume=True)
+    return _finished(out, name, resume=True, asked=_asked(data, name, chosen, preset))
 
 
 def _run(trainer: "Trainer", template: Template, tell: Progress) -> None:
@@ -147,12 +150,16 @@ def _accelerator(device: str, precision: str) -> Any:
     """What spreads a training over processes and devices; one that launchers have set up, or this process alone."""
     import torch
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     from wildhoi.devices import find_device
 
     found = find_device(device)
     if found != "cpu":
         torch.cuda.set_device(found)
+    if precision == "fp16" and found == "cpu":
+        raise InputError("precision fp16: needs a GPU; want float32 or bf16")
+    AcceleratorState._reset_state()  # a process may train several priors, each with its own precision
     mixed = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}[precision]
     return Accelerator(cpu=found == "cpu", mixed_precision=mixed)
 
@@ -184,7 +191,38 @@ def _digest(examples: "Examples") -> str:
     return found.hexdigest()
 
 
-def _finished(out: Path, name: str, *, resume: bool) -> Trained:
+def _require_maps_of(template: Template, means: Any, where: Any) -> None:
+    if means is not None and len(means["object"]) != len(template.vertices):
+        got, want = len(means["object"]), f"{len(template.vertices)} of {template.category.name}"
+        raise InputError(f"{where}: mean occlusion maps of an object of {got} vertices, want {want}")
+
+
+def _origin(prior: "Prior", weights: str | None) -> str:
+    """Where the encoder's weights are from; what is written of it names a folder, not its place."""
+    prior.config = replace(prior.config, encoder=_told(prior.config.encoder))
+    origin: str = prior.encoder.origin
+    return origin.replace(weights, Path(weights).name) if weights else origin
+
+
+def _plain(options: "TrainOptions", preset: str) -> dict[str, Any]:
+    """The options as plain data, without the place of a folder."""
+    told = asdict(replace(options, encoder=_told(options.encoder)))
+    return {**json.loads(json.dumps(told)), "preset": preset}
+
+
+def _told(encoder: "EncoderConfig") -> "EncoderConfig":
+    """An encoder's configuration with the name of a folder of weights instead of its place."""
+    weights = encoder.weights
+    return replace(encoder, weights=Path(weights).name) if weights and Path(weights).is_dir() else encoder
+
+
+def _asked(data: DataFolder, name: str, options: "TrainOptions", preset: str) -> dict[str, Any]:
+    """What a finished training must agree in."""
+    facts = {"object": name, "data": data.name, "revision": data.revision_of("train")}
+    return {**facts, **_plain(options, preset)}
+
+
+def _finished(out: Path, name: str, *, resume: bool, asked: Mapping[str, Any]) -> Trained:
     """What a finished training says of itself."""
     from baselines.prior_files import CONFIG
     from wildhoi.files import read_json
@@ -192,6 +230,12 @@ def _finished(out: Path, name: str, *, resume: bool) -> Trained:
     if not resume:
         raise InputError(f"{out}: holds a finished training; choose another folder, or --resume to keep it")
     content = read_json(out / CONFIG)
+    data = content["data"]
+    held = {"object": content["prior"]["object"], "data": data["name"], "revision": data["revision"]}
+    held |= content["training"]
+    other = [f"{key} is {held.get(key)} there and {asked[key]} now" for key in asked if held.get(key) != asked[key]]
+    if other:
+        raise InputError(f"{out}: holds another finished training: {'; '.join(other)[:300]}; choose another folder")
     warnings = tuple(content.get("data", {}).get("groups", {}).get("warnings", ()))
     return Trained(
         name,
