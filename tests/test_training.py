@@ -332,12 +332,12 @@ def test_weights_without_what_is_held_out_equal_the_definition(seed):
 def test_an_image_is_held_out_whichever_the_others_are():
     rng = np.random.default_rng(0)
     ids = [f"image_{number:05}" for number in range(200)]
-    by_share = np.array([hold_out(ids, share) for share in np.arange(1, 200) / 200])
-    assert by_share.sum(1).tolist() == list(range(1, 200))
+    by_share = np.array([hold_out(ids, share) for share in np.arange(1, 190) / 200])
+    assert by_share.sum(1).tolist() == list(range(1, 190))
     place = dict(zip(ids, (~by_share).sum(0), strict=True))  # the order in which images are held out
     for _ in range(10):
         some = [str(each) for each in rng.permutation(ids)[: rng.integers(8, 200)]]
-        share = rng.uniform(0.02, 0.6)
+        share = rng.uniform(0.02, 0.5)
         flags = hold_out(some, share)
         count = max(1, round(share * len(some)))
         assert {some[n] for n in np.flatnonzero(flags)} == {*sorted(some, key=lambda each: place[each])[:count]}

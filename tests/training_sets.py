@@ -245,7 +245,7 @@ def write_made(
     seed=0,
     scene_of=None,
 ) -> DataFolder:
-    """A data folder of made-up scenes; `change` says of a sample's number what it should be instead, `change_of` of an object."""
+    """A data folder of made-up scenes; `change` says what a sample should be, by its number, `change_of` by its object."""
     for name in names:
         scenes = made_scenes(count, name, further, seed)
         changes = change_of(name) if change_of else {}

@@ -172,7 +172,7 @@ class Diary:
         return self.folder / STATE / file
 
 
-def _finite(number: float) -> float | None:
+def _finite(number: int | float) -> int | float | None:
     """A number as JSON has it."""
     return number if math.isfinite(number) else None
 

@@ -75,14 +75,14 @@ def train_flow_prior(
 
     find_category(name)
     require_writable(out)
-    contact = options.get("contact")
-    chosen = train_options(preset, {key: value for key, value in options.items() if key != "contact"})
+    contact, rest = options.get("contact"), {key: value for key, value in options.items() if key != "contact"}
+    chosen = train_options(preset, rest)
     tell = progress or (lambda *_: None)
     if is_finished(out):
         return _finished(out, name, resume=resume, asked=_asked(data, name, chosen, preset))
     if not resume and out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out}: exists and is not empty; --resume goes on with a training, or choose another folder")
-    template = load_template(find_template(data.objects, name, shipped=data.body_model == "open"))
+    template = _template(data, name)
     examples, report = read_examples(data, name, out, chosen, device=device, tell=tell)
     means = read_contact(data, name, out, None if contact is None else Path(contact), tell)
     _require_maps_of(template, means, contact or out)
@@ -92,8 +92,7 @@ def train_flow_prior(
         "data": {"name": data.name, "revision": data.revision_of("train"), "images": len(examples.image_ids), **report},
         "environment": _environment(accelerator),
     }
-    prior = _untrained(template, chosen)
-    facts["encoder"] = _origin(prior, chosen.encoder.weights)
+    facts["encoder"] = _origin(prior := _untrained(template, chosen), chosen.encoder.weights)
     examples = _with_features(examples, prior, accelerator, tell)
     digest = sha256_text(canonical_json([facts, _digest(examples), accelerator.num_processes]))
     diary = Diary(out, template, facts, means, digest, chosen.half)
@@ -189,6 +188,10 @@ def _digest(examples: "Examples") -> str:
         if tensor is not None:
             found.update(tensor.contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def _template(data: DataFolder, name: str) -> Template:
+    return load_template(find_template(data.objects, name, shipped=data.body_model == "open"))
 
 
 def _require_maps_of(template: Template, means: Any, where: Any) -> None:
