@@ -1,5 +1,6 @@
 """Training of the flow prior: what it learns from, that it learns, what it leaves behind, how it ends and goes on."""
 
+import errno
 import json
 import os
 import signal
@@ -392,6 +393,17 @@ def test_neighbours_of_what_is_held_out_are_not_learned_from(made, tmp_path):
         assert (examples.weights[examples.watched, 1:] == 0).all() and (examples.weights[:, 0] == 1).all()
 
 
+@pytest.mark.xfail(strict=True, reason="an image of a scene whose other image is held out is learned from")
+@pytest.mark.parametrize("grouping", ["knn", "none"])
+def test_no_other_image_of_a_held_out_scene_is_learned_from(tmp_path, grouping):
+    data = write_made(tmp_path / "data", (THING,), 24, further=0, scene_of=lambda number: f"shared-{number // 4}")
+    examples, _ = read((data, ""), tmp_path, THING, grouping=grouping, held_out=0.1)
+    scenes = read_views(data, THING).scene_ids
+    hidden = {scenes[image] for image in examples.watched.tolist()}
+    rows = [examples.members[image][examples.weights[image] > 0] for image in examples.learned.tolist()]
+    assert rows and not hidden & {scenes[row] for row in torch.cat(rows).tolist()}
+
+
 def test_supervision_in_space_learns_from_points(made, tmp_path):
     examples, report = read(made, tmp_path, supervision="3d", grouping="none")
     points = read_points(made[0], TWO[0])
@@ -560,7 +572,7 @@ def crashed(few, out, number):
     return False
 
 
-POINTS, STRIDE = 200, 4
+POINTS, STRIDE = 200, 7
 
 
 @dataclass(frozen=True)
@@ -609,12 +621,10 @@ def test_a_training_broken_off_anywhere_goes_on_without_an_error(broken):
     assert not {number: ended.error for number, ended in broken.items() if ended.error}
 
 
-@pytest.mark.xfail(strict=True, reason="the line of the first epoch is kept although its state is not there yet")
 def test_a_training_broken_off_anywhere_has_a_line_an_epoch(broken, few):
     assert not [number for number, ended in broken.items() if ended.result[0] != few[2][0]]
 
 
-@pytest.mark.xfail(strict=True, reason="new weights lie beside the configuration of the old ones for a moment")
 def test_the_prior_is_readable_wherever_a_training_is_broken_off(broken):
     assert not [number for number, ended in broken.items() if not ended.readable]
 
@@ -622,6 +632,22 @@ def test_the_prior_is_readable_wherever_a_training_is_broken_off(broken):
 @pytest.mark.xfail(strict=True, reason="the state of a training that is finished already is not removed")
 def test_a_training_broken_off_anywhere_leaves_the_same_files(broken, few):
     assert not [number for number, ended in broken.items() if ended.result[3] != few[2][3]]
+
+
+@pytest.mark.xfail(strict=True, reason="its configuration is taken away before the new weights are written")
+def test_a_full_disk_leaves_the_last_good_prior(tmp_path, monkeypatch):
+    with pytest.raises(Stop):
+        tiny_trainer(tmp_path, watch=stop_after(1)).run()
+    kept = stored(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        tiny_trainer(tmp_path).run()
+    monkeypatch.undo()
+    assert same_weights(stored(tmp_path), kept)
 
 
 def test_a_killed_training_goes_on_to_the_same_end(few, tmp_path):
@@ -744,6 +770,13 @@ def test_without_patience_it_goes_on_to_the_end(tmp_path, monkeypatch):
     held_out_as(monkeypatch, [5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
     standing = tiny_trainer(tmp_path, options=tiny_options(epochs=6)).run()
     assert (standing.epoch, standing.best_epoch) == (6, 1)
+
+
+@pytest.mark.xfail(strict=True, reason="norms over the batch cannot train on the one vector of a last batch")
+def test_a_last_batch_of_one_image_and_one_view(tmp_path):
+    options = tiny_options(flow=replace(FLOW, batch_norm=True), batch=16, draws=1, epochs=1)
+    trainer = tiny_trainer(tmp_path, gaussian_examples(22, share=0.22), options)
+    assert len(trainer.examples.learned) == 17 and trainer.run().epoch == 1
 
 
 def test_the_rate_falls_on_half_a_cosine(tmp_path):

@@ -245,7 +245,7 @@ def write_made(
     seed=0,
     scene_of=None,
 ) -> DataFolder:
-    """A data folder of made-up scenes; `change` says what a sample should be, by its number, `change_of` by its object."""
+    """A data folder of made-up scenes; samples are changed by number and by object."""
     for name in names:
         scenes = made_scenes(count, name, further, seed)
         changes = change_of(name) if change_of else {}

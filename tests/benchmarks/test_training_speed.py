@@ -1,7 +1,8 @@
-"""Training of the flow prior: images a second, seconds an epoch, memory; `pytest tests/benchmarks/test_training_speed.py`.
+"""Training of the flow prior: images a second, seconds an epoch, memory.
 
-Pictures and views are random numbers of the sizes that the presets have for an object of 8 keypoints. Figures are of an
-epoch after the first, the best of some; the first is where kernels are chosen. Nothing is asserted but that it ran.
+Run with `python -m pytest tests/benchmarks/test_training_speed.py`. Pictures and views are random numbers of the sizes
+that the presets have for an object of 8 keypoints. Figures are of the best epoch but the first, in which kernels are
+chosen; nothing is asserted but that it ran.
 """
 
 import resource
