@@ -86,7 +86,6 @@ def test_priors_of_several_objects(command, made):
     assert again.code == 0 and again.err == outcome.err  # nothing is done twice
 
 
-@pytest.mark.xfail(strict=True, reason="a folder whose name has a space is not quoted")
 def test_the_next_command_can_be_typed(command, made):
     outcome = train(command, made, things=TWO[0])
     assert f"'{made.path}'" in outcome.err.splitlines()[-1]
@@ -162,13 +161,11 @@ def test_a_mistake_leaves_the_folder_such_that_the_corrected_command_works(comma
     assert train(command, made, "--contact", means, things=TWO[0]).code == 0
 
 
-@pytest.mark.xfail(strict=True, reason="an object's name is looked at when its turn comes")
 def test_objects_are_looked_at_before_the_first_is_trained(command, made):
     refused(train(command, made, things=f"{TWO[0]},nothing"), 2, "nothing")
     assert not Path("priors").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="the second time is refused, since the folder is finished")
 def test_an_object_named_twice_is_trained_once(command, made):
     outcome = train(command, made, "--json", things=f"{TWO[0]},{TWO[0]}")
     assert outcome.code == 0 and len(json.loads(outcome.out)) == 1

@@ -616,7 +616,6 @@ def test_a_training_broken_off_anywhere_goes_on_to_the_same_weights(broken, few)
     assert not [number for number, ended in broken.items() if ended.result[1:3] != few[2][1:3]]
 
 
-@pytest.mark.xfail(strict=True, reason="what an unfinished write left in the folder of states cannot be removed")
 def test_a_training_broken_off_anywhere_goes_on_without_an_error(broken):
     assert not {number: ended.error for number, ended in broken.items() if ended.error}
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -152,10 +153,7 @@ class Diary:
         content = read_json(self.folder / CONFIG)
         content |= self._facts(standing, finished=True)
         write_text(self.folder / CONFIG, json.dumps(content, indent=1, sort_keys=True) + "\n")
-        for path in (*self._state("").glob("*.safetensors"), self._state("state.json")):
-            path.unlink(missing_ok=True)
-        if self._state("").is_dir():
-            self._state("").rmdir()
+        shutil.rmtree(self._state(""), ignore_errors=True)
 
     def picture(self, epoch: int) -> Path:
         """Where the picture of an epoch goes."""

@@ -1,5 +1,6 @@
 """`wildhoi train flow-prior`: the prior of one object or of several, one after the other."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,6 +10,7 @@ import typer
 from wildhoi.cli.run import Settings, parse_settings
 from wildhoi.cli.shared import Json, Progress, names, say, show_json
 from wildhoi.errors import InputError
+from wildhoi.objects import find_category
 
 if TYPE_CHECKING:
     from wildhoi.training import Trained
@@ -66,15 +68,18 @@ def train(
     more = {"weights": weights, "contact": contact, "precision": precision, "seed": seed}
     options: dict[str, Any] = {name: value for name, value in (how | more).items() if value is not None}
     options |= parse_settings(settings or [])
-    wanted = names(things)
+    wanted = list(dict.fromkeys(names(things)))
     if not wanted:
         raise InputError("--object: names no object")
+    for name in wanted:
+        find_category(name)
     done = _train_all(dataset, wanted, out, options, preset=preset, device=device, resume=resume)
     if as_json:
         return show_json([entry.to_dict() for entry in done])
     for entry in done:
         _say_trained(entry)
-    say(f"Next: wildhoi run flow-prior --checkpoint {out} --dataset {dataset} --objects {','.join(wanted)} -o RUN")
+    words = ["--checkpoint", str(out), "--dataset", dataset, "--objects", ",".join(wanted)]
+    say(f"Next: wildhoi run flow-prior {shlex.join(words)} -o RUN")
 
 
 def _train_all(
