@@ -18,7 +18,7 @@ from baselines.fitted import FittedMethod
 from baselines.fitting import Problem, Stage
 from baselines.observation import Observation
 from baselines.prior_files import HASH, SUPERVISION, TrainedPrior, facts_of, find_priors, read_prior
-from baselines.recipe import Recipe
+from baselines.recipe import COMMON, Recipe
 from baselines.scene import CAMERAS
 from baselines.search import Search, search
 from baselines.touching import contact_candidates
@@ -45,20 +45,7 @@ SHOWN = ("person_mask", "object_mask", "person_box", "object_box")
 """What an encoder is shown beside the picture."""
 PAPER = "Monocular Human-Object Reconstruction in the Wild"
 CODE = "https://github.com/huochf/WildHOI (optimize_with_kps_flow_contact.py), written afresh"
-ALONE = {
-    "correspondences": 1e-1,
-    "scale_decay": 1e-1,
-    "body_keypoints": 1e-2,
-    "hand_keypoints": 1e-1,
-    "betas_decay": 1e-1,
-    "body_decay": 1.0,
-    "hand_decay": 1.0,
-    "body_norm": 1e-5,
-    "hand_norm": 1e-1,
-    "prior": 1e-1,
-    "contact": 0.0,
-    "contact_nearest": 0.0,
-}
+ALONE = COMMON | {"prior": 1e-1, "contact": 0.0, "contact_nearest": 0.0}
 """Weights without contact; the authors' code binds hands less where there is contact."""
 TOUCHING = ALONE | {"hand_keypoints": 1e-2, "hand_decay": 1e-2, "hand_norm": 1e-2, "contact": 1.0}
 

@@ -17,6 +17,7 @@ from baselines.observation import FOCAL, Observation
 from baselines.scene import State
 from baselines.touching import weighted_chamfer
 from wildhoi.body.wholebody import N_BODY, N_HAND
+from wildhoi.views import JOINTS
 
 PER_IMAGE = Float[Tensor, " b"]
 Function = Callable[[State, Observation], Tensor]
@@ -25,8 +26,6 @@ PLANE = 1000.0
 """What image coordinates are multiplied by in the keypoint terms."""
 GROWN = 0.5
 """How much a part's box grows before it is asked whether it meets another, as a share of its size."""
-JOINTS = 22
-"""Of the body: the keypoints of SMPL that the prior knows."""
 FARTHEST = 5.0
 """Metres between two parts' ranges of depth beyond which they do not attract each other."""
 

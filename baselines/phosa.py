@@ -17,7 +17,7 @@ from baselines.losses import coarse_interaction as coarse
 from baselines.losses import pair_distances
 from baselines.observation import Observation
 from baselines.parts import released_parts
-from baselines.recipe import Recipe
+from baselines.recipe import COMMON, Recipe
 from baselines.scene import State
 from wildhoi.method import MethodInfo
 
@@ -33,20 +33,7 @@ INPUTS = (
 PAPER = "Zhang et al., Perceiving 3D Human-Object Spatial Arrangements from a Single Image in the Wild, ECCV 2020"
 CODE = "https://github.com/huochf/WildHOI (optimize_with_phosa.py), written afresh"
 
-WEIGHTS = {
-    "correspondences": 1e-1,
-    "scale_decay": 1e-1,
-    "body_keypoints": 1e-2,
-    "hand_keypoints": 1e-1,
-    "betas_decay": 1e-1,
-    "body_decay": 1.0,
-    "hand_decay": 1.0,
-    "body_norm": 1e-5,
-    "hand_norm": 1e-1,
-    "coarse_interaction": 1.0,
-    "fine_interaction": 1.0,
-    "ordinal_depth": 1e-2,
-}
+WEIGHTS = COMMON | {"coarse_interaction": 1.0, "fine_interaction": 1.0, "ordinal_depth": 1e-2}
 """As the authors' code has them; its coarse term is divided by the batch once more than the others, 64 images there."""
 PUBLISHED_BATCH = 64
 

@@ -21,6 +21,7 @@ from wildhoi.files import atomic_path, canonical_json, read_json, sha256_file, s
 from wildhoi.mean_maps import Means, read_mean_maps
 from wildhoi.objects import Category
 from wildhoi.templates import Template
+from wildhoi.views import JOINTS
 
 CONFIG, WEIGHTS, CONTACT, CARD = "config.json", "model.safetensors", "contact.npz", "README.md"
 FORMAT = 1
@@ -116,8 +117,10 @@ def write_prior(
         half: store the weights with 16 bits; they are computed with 32 all the same.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).unlink(missing_ok=True)  # never one that names other weights, whenever this is broken off
-    write_tensors(folder / WEIGHTS, _halved(prior) if half else dict(prior.state_dict()))
+    with atomic_path(folder / WEIGHTS) as temporary:
+        _save(temporary, _halved(prior) if half else dict(prior.state_dict()))
+        # never a configuration beside weights that it does not name, nor none as long as there is no room for new ones
+        (folder / CONFIG).unlink(missing_ok=True)
     if contact is None:
         (folder / CONTACT).unlink(missing_ok=True)
     else:
@@ -178,7 +181,7 @@ def _require_same(where: Path, content: Mapping[str, Any], config: PriorConfig, 
     category, name = template.category, template.category.name
     if config.object != name:
         raise InputError(f"{where}: a prior of {config.object!r}, want one of {name!r}; {HINT.format(name=name)}")
-    wanted = 22 + len(template.keypoint_vertices)
+    wanted = JOINTS + len(template.keypoint_vertices)
     if config.keypoints != wanted:
         raise InputError(f"{where}: keypoints: got {config.keypoints}, want the {wanted} of {name}; train it again")
     if content.get("category") != category_digest(category):
@@ -234,11 +237,14 @@ def _require_bounded(where: Path, config: PriorConfig, architecture: Mapping[str
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        _save(temporary, tensors)
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(whole, str(temporary))
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(path))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -36,6 +36,20 @@ MEANINGS = {
 
 Pair = tuple[float, float]
 
+COMMON = {
+    "correspondences": 1e-1,
+    "scale_decay": 1e-1,
+    "body_keypoints": 1e-2,
+    "hand_keypoints": 1e-1,
+    "betas_decay": 1e-1,
+    "body_decay": 1.0,
+    "hand_decay": 1.0,
+    "body_norm": 1e-5,
+    "hand_norm": 1e-1,
+}
+"""The weights of equation 15 without what tells how person and object stand to each other, as the authors' code has
+them where there is no contact."""
+
 
 @dataclass(frozen=True)
 class Recipe:

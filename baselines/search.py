@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from baselines.fitting import Problem, Stage, fit
-from baselines.losses import JOINTS
 from baselines.placement import Place
 from baselines.scene import CAMERAS, rotation_from_6d
 from wildhoi.objects import Symmetry
+from wildhoi.views import JOINTS
 
 REACH = 1.5
 """Metres before and behind the person's pelvis that are searched."""

@@ -154,7 +154,6 @@ def test_words_of_the_parser(command, made):
     assert command("train", "other", "--dataset", made.path, "--object", "x", "-o", "out").code == 2
 
 
-@pytest.mark.xfail(strict=True, reason="mean maps are read only after the groups were written")
 def test_a_mistake_leaves_the_folder_such_that_the_corrected_command_works(command, made):
     means = write_means(Path.cwd() / "means.npz", TWO[0])
     refused(train(command, made, "--contact", "absent.npz", things=TWO[0]), 3, "absent.npz")
@@ -171,7 +170,6 @@ def test_an_object_named_twice_is_trained_once(command, made):
     assert outcome.code == 0 and len(json.loads(outcome.out)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="processes of a CPU do not find each other with neighbours, and each one prints")
 def test_two_processes_speak_once(made, tmp_path):
     words = ["train", "flow-prior", "--dataset", made.path, "--object", ",".join(TWO), *QUICK, "-o", "out", "--json"]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "wildhoi"]

@@ -34,10 +34,10 @@ from wildhoi.objects import find_category
 from wildhoi.rendering import occlusion, overlap_vertices, rasterize
 from wildhoi.schema import Camera, Human, ObjectPose, Sample
 from wildhoi.templates import Template, find_template, load_template
+from wildhoi.views import JOINTS
 
 FOCAL, CROP = 5000.0, 256
 """Focal length of the crop, at so many pixels: how the wild set's cameras are annotated."""
-JOINTS = 22
 BATCH = 8
 """Images rendered at once: more take memory and are no faster on a CPU."""
 LEAST_INSIDE = 0.5

@@ -25,6 +25,7 @@ class Placed:
     """The keypoints of scenes in space, X_3D, SMPL frame, metres."""
 
     image_ids: tuple[str, ...]
+    video_ids: tuple[str, ...]
     points: Float[np.ndarray, "n p 3"]
 
 
@@ -57,8 +58,8 @@ def read_views(
     if not found:
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items()) or "there is no image"
         raise InputError(f"{data.path}: no view of {name} in split {split!r}: {reasons}")
-    ids, scenes, kinds, rays, positions = zip(*found, strict=True)
-    return Views(name, ids, scenes, kinds, np.stack(rays), np.stack(positions), images, dict(left_out))
+    ids, videos, scenes, kinds, rays, positions = zip(*found, strict=True)
+    return Views(name, ids, scenes, kinds, np.stack(rays), np.stack(positions), images, videos, dict(left_out))
 
 
 def read_points(data: DataFolder, name: str, *, split: str = "train") -> Placed:
@@ -69,10 +70,11 @@ def read_points(data: DataFolder, name: str, *, split: str = "train") -> Placed:
         MissingAssetError: the body model or the template is not there.
     """
     truths = list(_truths(data, name, split).values())
-    return Placed(tuple(truth.image_id for truth in truths), _points(data, name, truths))
+    ids, videos = (tuple(getattr(truth, field) for truth in truths) for field in ("image_id", "video_id"))
+    return Placed(ids, videos, _points(data, name, truths))
 
 
-_Row = tuple[str, str | None, str | None, np.ndarray, np.ndarray]
+_Row = tuple[str, str, str | None, str | None, np.ndarray, np.ndarray]
 
 
 def _truths(data: DataFolder, name: str, split: str) -> dict[str, Annotation]:
@@ -104,28 +106,24 @@ def _estimated_views(
             continue
         truth = truths.get(sample.image_id)
         kind, scene = (truth.interaction, truth.scene_id) if truth else (None, None)
-        found.append((sample.image_id, scene, kind, rays, position))
+        found.append((sample.image_id, sample.video_id, scene, kind, rays, position))
     return found, left_out
 
 
 def _true_views(data: DataFolder, name: str, truths: Sequence[Annotation]) -> Iterator[_Row]:
     for truth, points in zip(truths, _points(data, name, truths), strict=True):
         position = camera_position(truth.camera.rotation, truth.camera.translation)
-        yield truth.image_id, truth.scene_id, truth.interaction, rays_of_points(points, position), position
+        rays = rays_of_points(points, position)
+        yield truth.image_id, truth.video_id, truth.scene_id, truth.interaction, rays, position
 
 
-def _further_views(data: DataFolder, name: str, split: str, truths: Mapping[str, Annotation]) -> list[_Row]:
-    kinds = {truth.scene_id: truth.interaction for truth in truths.values()}
-    return [
-        (
-            f"{view.scene_id}/view-{view.view}",
-            view.scene_id,
-            kinds.get(view.scene_id),
-            rays_of_pixels(view.body_keypoints, view.object_keypoints, view.camera),
-            camera_position(view.camera.rotation, view.camera.translation),
-        )
-        for view in load_layouts(data, split, [name])
-    ]
+def _further_views(data: DataFolder, name: str, split: str, truths: Mapping[str, Annotation]) -> Iterator[_Row]:
+    of_scene = {truth.scene_id: (truth.video_id, truth.interaction) for truth in truths.values()}
+    for view in load_layouts(data, split, [name]):
+        video, kind = of_scene.get(view.scene_id, (view.scene_id, None))
+        rays = rays_of_pixels(view.body_keypoints, view.object_keypoints, view.camera)
+        position = camera_position(view.camera.rotation, view.camera.translation)
+        yield f"{view.scene_id}/view-{view.view}", video, view.scene_id, kind, rays, position
 
 
 def _points(data: DataFolder, name: str, truths: Sequence[Annotation]) -> Float[np.ndarray, "n p 3"]:

@@ -32,6 +32,7 @@ class Views:
         rays: unit vectors from the camera.
         positions: of the cameras.
         images: how many of the views, the first ones, are images' own; the others are further views.
+        video_ids: what was filmed together; a further view has its scene's video. Empty where nothing is known.
         left_out: how many views were left out, by reason.
     """
 
@@ -42,6 +43,7 @@ class Views:
     rays: Float[np.ndarray, "n p 3"]
     positions: Float[np.ndarray, "n 3"]
     images: int = 0
+    video_ids: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -54,6 +56,7 @@ class Views:
             view_ids=tuple(self.view_ids[row] for row in rows),
             scene_ids=tuple(self.scene_ids[row] for row in rows),
             interactions=tuple(self.interactions[row] for row in rows),
+            video_ids=tuple(self.video_ids[row] for row in rows) if self.video_ids else (),
             rays=self.rays[rows],
             positions=self.positions[rows],
             images=int((np.asarray(rows) < self.images).sum()),

@@ -108,23 +108,41 @@ def pool_of_points(name: str, points: Float[np.ndarray, "n p 3"], *, mirrored: b
     return Pool(flattened[0], flattened[1])
 
 
-def hold_out(image_ids: Sequence[str], share: float) -> Bool[np.ndarray, " n"]:
-    """Which images are held out: those whose ids hash lowest, so that other images change nothing about one.
+def hold_out(image_ids: Sequence[str], share: float, videos: Sequence[str] = ()) -> Bool[np.ndarray, " n"]:
+    """Which images are held out: whole videos, those with the ids that hash lowest, up to a share of the images.
+
+    Frames of a video resemble each other: one that is learned from says too much of another that is held out. A video
+    of more images than the share is learned from; where all are, images are held out one by one.
+
+    Args:
+        image_ids: of the images.
+        share: of the images that is held out, at least one.
+        videos: of each image; without them each is its own.
 
     Raises:
         InputError: too few images to train with.
     """
     if len(image_ids) < LEAST_IMAGES:
         raise InputError(f"{len(image_ids)} images to train with, want at least {LEAST_IMAGES}; make or convert more")
-    order = np.argsort([hashlib.sha256(image_id.encode()).hexdigest() for image_id in image_ids])
     count = max(1, round(share * len(image_ids)))
     if len(image_ids) - count < LEAST_IMAGES // 2:
         left = len(image_ids) - count
         raise InputError(
             f"held_out {share:g} leaves {left} of {len(image_ids)} images to learn from; want a smaller share"
         )
+    flags = _first_wholes(videos or image_ids, image_ids, count)
+    return flags if flags.any() else _first_wholes(image_ids, image_ids, count)
+
+
+def _first_wholes(wholes: Sequence[str], image_ids: Sequence[str], count: int) -> Bool[np.ndarray, " n"]:
+    """At most `count` images, of whole videos in the order of their lowest hash; those too large are passed over."""
+    rows: dict[str, list[int]] = {}
+    for row in np.argsort([hashlib.sha256(image_id.encode()).hexdigest() for image_id in image_ids]):
+        rows.setdefault(wholes[row], []).append(row)
     flags = np.zeros(len(image_ids), bool)
-    flags[order[:count]] = True
+    for whole in rows.values():
+        if flags.sum() + len(whole) <= count:
+            flags[whole] = True
     return flags
 
 
@@ -140,7 +158,7 @@ def without_held_out(
         members: rows of the pool; each image's own first.
         weights: of these.
         held_out: images that are only watched.
-        of_pool: rows of the pool that show a held-out image or its scene.
+        of_pool: rows of the pool that show a held-out image or its video.
     """
     allowed = (members >= 0) & ~of_pool[members.clip(min=0)]
     allowed[:, 0] = True

@@ -119,7 +119,9 @@ class Trainer:
         shuffled = learned[torch.randperm(len(learned), generator=shared)]
         for batch in torch.split(shuffled, self.options.batch):
             share = batch[rank::world]
-            yield share if len(share) else batch[:1]
+            share = share if len(share) else batch[:1]
+            # norms over a batch need two vectors; an image shown twice weighs as before
+            yield share.repeat(2) if len(share) * self.options.draws == 1 else share
 
     def _epoch(self) -> None:
         began, epoch = monotonic(), self.standing.epoch

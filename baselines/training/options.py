@@ -1,7 +1,7 @@
 """What a training is made of: presets by name, and how their values are checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from baselines.encoders import EncoderConfig
@@ -128,6 +128,7 @@ def _flat(config: Any) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in fields(config)}
 
 
+UNBOUNDED = "without noise the density has no bound"
 LEAST: Mapping[str, float] = {
     "k": 1,
     "threshold": 0,
@@ -150,12 +151,12 @@ def _require_ranges(options: TrainOptions) -> None:
     for name, least in LEAST.items():
         if getattr(options, name) < least:
             raise InputError(f"train: {name}: got {getattr(options, name):g}, want at least {least:g}")
+    for name in ("noise", "camera_noise", "lr"):
+        if not getattr(options, name):
+            raise InputError(f"train: {name}: got 0, want more: {'nothing is learned' if name == 'lr' else UNBOUNDED}")
+    if options.final_lr > 1:
+        raise InputError(f"train: final_lr: got {options.final_lr:g}, want a share of lr, at most 1")
     if not 0 < options.held_out < 1:
         raise InputError(f"train: held_out: got {options.held_out:g}, want a share between 0 and 1")
     if options.supervision == "3d" and options.grouping != "none":
         raise InputError("train: 3D supervision looks at no views; give --grouping none")
-
-
-def without_views(options: TrainOptions) -> TrainOptions:
-    """The options of 3D supervision, which groups nothing."""
-    return replace(options, grouping="none") if options.supervision == "3d" else options

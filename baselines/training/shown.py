@@ -14,13 +14,13 @@ from wildhoi.files import atomic_path
 from wildhoi.show.panels import DARK, OBJECT_INK, PERSON_INK, SOFT
 from wildhoi.show.skeletons import SMPL
 from wildhoi.templates import Template
+from wildhoi.views import JOINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROWS, DRAWN = 4, 5
 """Images on a picture, and samples of each."""
-JOINTS = 22
 REACH = 1.5
 """Metres about the pelvis that a panel shows."""
 UP = np.array([0.0, 1.0, 0.0])

@@ -1,5 +1,6 @@
 """`wildhoi train flow-prior`: the prior of one object or of several, one after the other."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,8 @@ def train(
     for name in wanted:
         find_category(name)
     done = _train_all(dataset, wanted, out, options, preset=preset, device=device, resume=resume)
+    if os.environ.get("RANK", "0") != "0":  # of the processes of a launcher the first one speaks
+        return
     if as_json:
         return show_json([entry.to_dict() for entry in done])
     for entry in done:

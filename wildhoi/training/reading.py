@@ -37,10 +37,10 @@ def read_examples(
 
     tell("reading views", 0, 1)
     pool, image_ids, groups, report = _pool(data, name, out, options, device=device, tell=tell)
-    members, weights, scenes = groups
-    held = hold_out(image_ids, options.held_out)
-    hidden = {scenes[row] for row in np.flatnonzero(held)}
-    of_pool = np.array([scene in hidden for scene in scenes])
+    members, weights, videos = groups
+    held = hold_out(image_ids, options.held_out, videos[: len(image_ids)])
+    hidden = {videos[row] for row in np.flatnonzero(held)}
+    of_pool = np.array([video in hidden for video in videos])
     weights = without_held_out(members, weights, held, of_pool)
     counted = weights[~held]
     report["effective_views"] = float(np.median(counted.sum(1) ** 2 / (counted**2).sum(1)))
@@ -54,13 +54,13 @@ def read_examples(
     ), report
 
 
-_Members = tuple[Int[np.ndarray, "i v"], Float[np.ndarray, "i v"], list[str]]
+_Members = tuple[Int[np.ndarray, "i v"], Float[np.ndarray, "i v"], tuple[str, ...]]
 
 
 def _pool(
     data: DataFolder, name: str, out: Path, options: "TrainOptions", *, device: str, tell: Progress
 ) -> "tuple[Pool, tuple[str, ...], _Members, dict[str, Any]]":
-    """The pool, the images, rows of the pool that each learns from with their weights, and the pool's scenes."""
+    """The pool, the images, rows of the pool that each learns from with their weights, and the pool's videos."""
     from baselines.training.examples import pool_of_points, pool_of_views
 
     if options.supervision == "3d":
@@ -68,14 +68,13 @@ def _pool(
         count = len(placed.image_ids)
         own = np.arange(count)[:, None]
         pool = pool_of_points(name, placed.points, mirrored=options.mirrored)
-        return pool, placed.image_ids, (own, np.ones((count, 1)), list(placed.image_ids)), {"views": count}
+        return pool, placed.image_ids, (own, np.ones((count, 1)), placed.video_ids), {"views": count}
     which = "all" if options.grouping == "gt" else options.views
     views = read_views(data, name, views=which, source=options.source)
-    scenes = [scene or view for scene, view in zip(views.scene_ids, views.view_ids, strict=True)]
     members, weights, report = _GROUPINGS[options.grouping](views, out, options, device, tell)
     pool = pool_of_views(views, options.space, mirrored=options.mirrored)
     report = {"views": len(views), "left_out": dict(views.left_out), **report}
-    return pool, views.view_ids[: views.images], (members, weights, scenes), report
+    return pool, views.view_ids[: views.images], (members, weights, views.video_ids), report
 
 
 def _by_neighbours(
@@ -159,14 +158,10 @@ def _pictures(data: DataFolder, name: str, image_ids: tuple[str, ...], options: 
     return shown
 
 
-def read_contact(
-    data: DataFolder, name: str, out: Path, contact: Path | None, tell: Progress
-) -> "dict[str, np.ndarray] | None":
-    """The mean occlusion maps: of a file, of what the samples carry, or rendered from their estimates."""
+def own_mean_maps(data: DataFolder, name: str, out: Path, tell: Progress) -> "dict[str, np.ndarray] | None":
+    """The mean occlusion maps of what samples carry, or rendered from estimates; None for other processes."""
     from wildhoi.mean_maps import mean_of_samples, read_mean_maps
 
-    if contact is not None:
-        return read_mean_maps(contact)
     if not _is_first_process() or name not in data.categories("train", "samples"):
         return None
     tell("averaging occlusion maps", 0, 1)

@@ -1,7 +1,9 @@
 """Training a flow prior on a data folder: what it learns from is read here, since methods read no data themselves."""
 
 import json
+import os
 import platform
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,9 +13,11 @@ from wildhoi import __version__
 from wildhoi.dataset import DataFolder
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, require_writable, sha256_text
+from wildhoi.mean_maps import Means, read_mean_maps
 from wildhoi.objects import find_category
 from wildhoi.templates import Template, find_template, load_template
-from wildhoi.training.reading import Progress, read_contact, read_examples
+from wildhoi.training.reading import Progress, own_mean_maps, read_examples
+from wildhoi.views import JOINTS
 
 if TYPE_CHECKING:
     from baselines.encoders import EncoderConfig
@@ -78,24 +82,22 @@ def train_flow_prior(
     contact, rest = options.get("contact"), {key: value for key, value in options.items() if key != "contact"}
     chosen = train_options(preset, rest)
     tell = progress or (lambda *_: None)
+    accelerator = _accelerator(device, chosen)  # before all else: the processes of a launcher find each other here
     if is_finished(out):
         return _finished(out, name, resume=resume, asked=_asked(data, name, chosen, preset))
     if not resume and out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out}: exists and is not empty; --resume goes on with a training, or choose another folder")
+    accelerator.wait_for_everyone()  # all have seen the folder as it was
     template = _template(data, name)
+    given = None if contact is None else _maps_of(template, read_mean_maps(Path(contact)), contact)
     examples, report = read_examples(data, name, out, chosen, device=device, tell=tell)
-    means = read_contact(data, name, out, None if contact is None else Path(contact), tell)
-    _require_maps_of(template, means, contact or out)
-    accelerator = _accelerator(device, chosen.precision)
-    facts: dict[str, Any] = {
-        "training": _plain(chosen, preset),
-        "data": {"name": data.name, "revision": data.revision_of("train"), "images": len(examples.image_ids), **report},
-        "environment": _environment(accelerator),
-    }
+    means = given or _maps_of(template, own_mean_maps(data, name, out, tell), data.path)
+    source = {"name": data.name, "revision": data.revision_of("train"), "images": len(examples.image_ids), **report}
+    facts: dict[str, Any] = {"training": _plain(chosen, preset), "data": source, "environment": _environment(accelerator)}
     facts["encoder"] = _origin(prior := _untrained(template, chosen), chosen.encoder.weights)
     examples = _with_features(examples, prior, accelerator, tell)
-    digest = sha256_text(canonical_json([facts, _digest(examples), accelerator.num_processes]))
-    diary = Diary(out, template, facts, means, digest, chosen.half)
+    fingerprint = sha256_text(canonical_json([facts, _digest(examples, given), accelerator.num_processes]))
+    diary = Diary(out, template, facts, means, fingerprint, chosen.half)
     _run(Trainer(prior, examples, chosen, accelerator, diary), template, tell)
     return _finished(out, name, resume=True, asked=_asked(data, name, chosen, preset))
 
@@ -140,27 +142,30 @@ def _untrained(template: Template, options: "TrainOptions") -> Any:
     from baselines.prior import Prior, PriorConfig
 
     torch.manual_seed(options.seed)  # of the first weights
-    count = 22 + len(template.keypoint_vertices)
+    count = JOINTS + len(template.keypoint_vertices)
     parts = {field: getattr(options, field) for field in ("supervision", "space", "noise", "camera_noise", "flow")}
     return Prior(PriorConfig(template.category.name, count, **parts, encoder=options.encoder))
 
 
-def _accelerator(device: str, precision: str) -> Any:
+def _accelerator(device: str, options: "TrainOptions") -> Any:
     """What spreads a training over processes and devices; one that launchers have set up, or this process alone."""
     import torch
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
+    from baselines.encoders import NONE, SMALL
     from wildhoi.devices import find_device
 
     found = find_device(device)
-    if found != "cpu":
-        torch.cuda.set_device(found)
-    if precision == "fp16" and found == "cpu":
+    if options.precision == "fp16" and found == "cpu":
         raise InputError("precision fp16: needs a GPU; want float32 or bf16")
+    if found != "cpu" and "LOCAL_RANK" not in os.environ:  # a launcher gives each process a GPU of its own
+        torch.cuda.set_device(found)
     AcceleratorState._reset_state()  # a process may train several priors, each with its own precision
-    mixed = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}[precision]
-    return Accelerator(cpu=found == "cpu", mixed_precision=mixed)
+    mixed = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}[options.precision]
+    # some backbones have parameters that nothing depends on, such as the token of masked patches
+    spread = DistributedDataParallelKwargs(find_unused_parameters=options.encoder.name not in (NONE, SMALL))
+    return Accelerator(cpu=found == "cpu", mixed_precision=mixed, kwargs_handlers=[spread])
 
 
 def _environment(accelerator: Any) -> dict[str, Any]:
@@ -179,14 +184,16 @@ def _environment(accelerator: Any) -> dict[str, Any]:
     }
 
 
-def _digest(examples: "Examples") -> str:
-    """The hash of what is learned from."""
+def _digest(examples: "Examples", given: Means | None) -> str:
+    """The hash of what is learned from, and of the mean maps that were given with it."""
     import hashlib
 
     found = hashlib.sha256()
     for tensor in (examples.pool.coordinates, examples.members, examples.weights, examples.pictures):
         if tensor is not None:
             found.update(tensor.contiguous().numpy().tobytes())
+    for values in (given or {}).values():
+        found.update(values.tobytes())
     return found.hexdigest()
 
 
@@ -194,10 +201,12 @@ def _template(data: DataFolder, name: str) -> Template:
     return load_template(find_template(data.objects, name, shipped=data.body_model == "open"))
 
 
-def _require_maps_of(template: Template, means: Any, where: Any) -> None:
+def _maps_of(template: Template, means: Means | None, where: str | Path) -> Means | None:
+    """The mean occlusion maps, if they are of the template's vertices."""
     if means is not None and len(means["object"]) != len(template.vertices):
         got, want = len(means["object"]), f"{len(template.vertices)} of {template.category.name}"
         raise InputError(f"{where}: mean occlusion maps of an object of {got} vertices, want {want}")
+    return means
 
 
 def _origin(prior: "Prior", weights: str | None) -> str:
@@ -228,8 +237,10 @@ def _asked(data: DataFolder, name: str, options: "TrainOptions", preset: str) ->
 def _finished(out: Path, name: str, *, resume: bool, asked: Mapping[str, Any]) -> Trained:
     """What a finished training says of itself."""
     from baselines.prior_files import CONFIG
+    from baselines.training.diary import STATE
     from wildhoi.files import read_json
 
+    shutil.rmtree(out / STATE, ignore_errors=True)  # left where a training was broken off at its very end
     if not resume:
         raise InputError(f"{out}: holds a finished training; choose another folder, or --resume to keep it")
     content = read_json(out / CONFIG)
