@@ -93,8 +93,8 @@ def train_flow_prior(
     examples, report = read_examples(data, name, out, chosen, device=device, tell=tell)
     means = given or _maps_of(template, own_mean_maps(data, name, out, tell), data.path)
     source = {"name": data.name, "revision": data.revision_of("train"), "images": len(examples.image_ids), **report}
-    facts: dict[str, Any] = {"training": _plain(chosen, preset), "data": source, "environment": _environment(accelerator)}
-    facts["encoder"] = _origin(prior := _untrained(template, chosen), chosen.encoder.weights)
+    told = {"training": _plain(chosen, preset), "data": source, "environment": _environment(accelerator)}
+    facts = told | {"encoder": _origin(prior := _untrained(template, chosen), chosen.encoder.weights)}
     examples = _with_features(examples, prior, accelerator, tell)
     fingerprint = sha256_text(canonical_json([facts, _digest(examples, given), accelerator.num_processes]))
     diary = Diary(out, template, facts, means, fingerprint, chosen.half)
