@@ -57,6 +57,7 @@ class Choices:
     Attributes:
         checkpoint: folder of the priors, or the name of such a folder that ships or is in `$WILDHOI_CHECKPOINTS`.
         hashes: of the weights by object; others are refused.
+        trained: how and where each prior was trained, by object: only told, never asked for.
         cameras: virtual cameras of an image.
         camera_lr: learning rate of their positions, metres; 0: they stay where they were drawn.
         start: `search`, or `published`: at the estimated pose.
@@ -68,6 +69,7 @@ class Choices:
 
     checkpoint: str = ""
     hashes: Mapping[str, str] | None = None
+    trained: Mapping[str, str] | None = None
     cameras: int = 8
     camera_lr: float = 1e-3
     start: str = "search"
@@ -80,6 +82,7 @@ class Choices:
 MEANINGS = {
     "checkpoint": "folder of the priors that `wildhoi train flow-prior` wrote, or the name of one that ships: small",
     "hashes": "of the priors' weights by object; others are refused",
+    "trained": "how and where the priors were trained, by object: told by them, never asked for",
     "cameras": "virtual cameras of an image",
     "camera_lr": "learning rate of their positions, metres; 0: they stay where they were drawn",
     "start": "`search` along the viewing ray, or `published`: at the estimated pose",
@@ -123,6 +126,7 @@ class FlowPrior(FittedMethod):
             **plain,
             "checkpoint": "" if self.folder is None else self.folder.name,
             "hashes": {name: fact.weights for name, fact in found.items()},
+            "trained": {name: fact.training for name, fact in found.items()},
         }
         options = {name: Option(getattr(choices, name), meaning) for name, meaning in MEANINGS.items()}
         supervision = " and ".join(sorted({fact.supervision for fact in found.values()})) or info.supervision
@@ -217,7 +221,7 @@ def _settled(where: str, choices: Choices, given: Mapping[str, Any]) -> Choices:
     """The choices with those given, checked."""
     for name, value in given.items():
         default = getattr(choices, name)
-        if name == "hashes":
+        if name in ("hashes", "trained"):
             fine = value is None or (isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values()))
             wanted = "a table of texts"
         elif isinstance(default, str):

@@ -69,11 +69,12 @@ def find_priors(name: str) -> Path:
 
 
 class Fact(NamedTuple):
-    """What a prior says of itself: its supervision, its weights' hash (the start), whether it looks at pictures."""
+    """What a prior says of itself: supervision, its weights' hash, whether it looks at pictures, how it was trained."""
 
     supervision: str
     weights: str
     looks: bool
+    training: str
 
 
 def facts_of(folder: Path | None) -> dict[str, Fact]:
@@ -83,11 +84,25 @@ def facts_of(folder: Path | None) -> dict[str, Fact]:
         try:
             content = read_json(path, MOST_CONFIG)
             prior = content["prior"]
+            supervision, weights = SUPERVISION[prior["supervision"]], str(content["weights"])[:HASH]
             looks = prior["encoder"]["name"] != NONE
-            found[str(prior["object"])] = Fact(SUPERVISION[prior["supervision"]], str(content["weights"])[:HASH], looks)
+            found[str(prior["object"])] = Fact(supervision, weights, looks, _how_trained(content))
         except (WildhoiError, KeyError, TypeError):
             continue
     return found
+
+
+def _how_trained(content: Mapping[str, Any]) -> str:
+    """How and where a prior was trained, in a line; nothing where its configuration does not say."""
+    try:
+        how, data, where = content["training"], content["data"], content["environment"]
+        return (
+            f"{how['preset']}, grouping {how['grouping']} ({how['k']}), {how['source']}, {content['epochs']} epochs of "
+            f"{data['images']} images of {data['name']}@{str(data['revision'])[:8]}, on {where['processor']} "
+            f"({where['device']}, {where['processes']} process{'' if where['processes'] == 1 else 'es'})"
+        )
+    except (KeyError, TypeError):
+        return ""
 
 
 def category_digest(category: Category) -> str:

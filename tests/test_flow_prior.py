@@ -259,6 +259,7 @@ def test_the_published_setting_is_the_papers_and_its_codes():
         ({"checkpoint": 3}, "checkpoint is 3, want text"),
         ({"hashes": "abc"}, "hashes is 'abc', want a table of texts"),
         ({"hashes": {"a": 1}}, "hashes is .*, want a table of texts"),
+        ({"trained": "well"}, "trained is 'well', want a table of texts"),
         ({"coordinates": "smpl"}, "start=search moves objects in camera coordinates; give start=published"),
         ({"camera": 3}, r"has no setting 'camera' \(did you mean cameras"),
         ({"prior": -1}, "prior is -1"),
@@ -411,3 +412,13 @@ def test_draws_come_from_the_seed_of_the_run(priors):
     method = build_flow_prior({"checkpoint": str(priors / "shown"), **EXACT})
     one, other = (problem_of(method, images()).parameters[CAMERAS] for _ in range(2))
     assert torch.equal(one, other) and one.shape == (2, 3, 3)
+
+
+def test_a_row_says_how_and_where_its_priors_were_trained():
+    told = build_flow_prior({"checkpoint": "small"}).settings["trained"]
+    assert {*told} >= {"skateboard", "barbell"}
+    for line in told.values():
+        for word in ("small", "knn (16)", "estimates", "40 epochs", "2000 images of open@", "cpu, 1 process"):
+            assert word in line, line
+    again = build_flow_prior({"checkpoint": "small", "trained": {"skateboard": "on the moon"}})
+    assert again.settings["trained"] == told
