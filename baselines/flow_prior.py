@@ -250,6 +250,17 @@ def build_flow_prior(settings: Mapping[str, Any]) -> FlowPrior:
     return FlowPrior(info, OURS, Choices(), settings)
 
 
+def build_alone(settings: Mapping[str, Any]) -> FlowPrior:
+    """`flow-prior` without contact, as a method of its own: the paper's other row.
+
+    Raises:
+        InputError: a setting is unknown or of the wrong kind.
+    """
+    summary = "flow-prior without contact: what the prior does alone"
+    info = MethodInfo("flow-prior-no-contact", summary, INPUTS, SUPERVISION["2d"], paper=PAPER, code=CODE)
+    return FlowPrior(info, OURS, Choices(), {"contact": 0.0, **settings})
+
+
 def build_released(settings: Mapping[str, Any]) -> FlowPrior:
     """The flow prior as the authors' code fits it: from the estimated pose, one optimiser throughout.
 

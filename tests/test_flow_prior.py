@@ -16,7 +16,7 @@ from tiny_priors import BLIND, write_tiny
 import submissions
 from baselines import checkpoint as checkpoints
 from baselines.fitting import fit
-from baselines.flow_prior import build_flow_prior, build_released
+from baselines.flow_prior import build_alone, build_flow_prior, build_released
 from baselines.painter import Painter
 from baselines.prior_files import CONFIG, CONTACT, WEIGHTS
 from baselines.scene import BODY, CAMERAS
@@ -102,6 +102,14 @@ def test_the_prior_the_seed_and_the_contact_matter(priors):
         assert np.abs(numbers(plain[0]) - numbers(other[0])).max() > 1e-7, change
     seeded = fitted(build_flow_prior, priors, settings={**EXACT, "start": "published"}, seed=1)
     assert np.abs(numbers(plain[0]) - numbers(seeded[0])).max() > 1e-7
+
+
+def test_the_method_without_contact_is_the_method_told_so(priors):
+    alone = fitted(build_alone, priors)
+    told = fitted(build_flow_prior, priors, settings={**EXACT, "contact": 0})
+    assert all(np.array_equal(numbers(one), numbers(other)) for one, other in zip(alone, told, strict=True))
+    both = [build({**given}).settings for build, given in ((build_alone, {}), (build_flow_prior, {"contact": 0}))]
+    assert both[0] == both[1]
 
 
 def test_the_same_run_gives_the_same_numbers(priors):
