@@ -1,6 +1,8 @@
 """What flow priors are trained on in tests: examples whose density is known, and small data folders written by hand."""
 
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,20 +18,26 @@ import submissions
 from baselines.encoders import EncoderConfig
 from baselines.flow import FlowConfig
 from baselines.prior import Prior, PriorConfig
+from baselines.prior_files import read_prior
 from baselines.training.diary import Diary
 from baselines.training.examples import Examples, Pool
 from baselines.training.loop import Trainer
-from baselines.training.options import TrainOptions
+from baselines.training.options import TrainOptions, train_options
 from wildhoi.dataset import DataFolder, seal_folder, write_annotations, write_layouts
 from wildhoi.dataset.samples import write_samples
 from wildhoi.objects import find_category
 from wildhoi.schema import Annotation, Camera, ObjectPose, Sample, SceneView
 from wildhoi.templates import find_template, load_template
+from wildhoi.training import train_flow_prior
+from wildhoi.training.reading import read_examples
 
+HERE = Path(__file__).parent
 THING = "basketball"
 KEYPOINTS = 23
 DIMENSION = 3 * KEYPOINTS
 SIDE = 16
+QUICK = {"epochs": 2, "batch": 8, "draws": 2, "k": 3, "size": SIDE, "context": 4, "pictures_every": 0}
+TWO = ("skateboard", "basketball")
 SPREAD, CODE = 0.1, 4
 """Metres about the mean that a picture tells; and how many numbers it tells."""
 FLOW = FlowConfig(depth=2, width=24, blocks=1, shift=16)
@@ -266,3 +274,69 @@ def write_means(path: Path, name=THING, vertices=None):
     human[:50], there[:50] = 0.5, 0.25
     np.savez(path, human=human, object=there)
     return path
+
+
+# What a training leaves behind
+
+
+def strict_json(text):
+    def refuse(word):
+        raise ValueError(word)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def lines_of(folder):
+    return [strict_json(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+
+
+def without_times(lines):
+    return [{name: line[name] for name in ("epoch", "loss", "held_out", "lr", "views")} for line in lines]
+
+
+def stored(folder):
+    return read_prior(folder, template(THING)).prior
+
+
+def trained(made, out, name=TWO[0], resume=False, **options):
+    data, means = made
+    given = {**QUICK, "contact": means} | options
+    return train_flow_prior(data, name, out, given, device="cpu", resume=resume)
+
+
+def refused(error, *words):
+    text = str(error.value)
+    assert all(word in text for word in words), text
+    assert "\n" not in text and len(text) < 500
+
+
+def mean_density(prior, examples, noise, rows=None, pictures=None, turns=20):
+    """The mean log-density of images' own views, one image at a time, over many draws of the noise."""
+    prior.eval()
+    generator = torch.Generator().manual_seed(77)
+    found = []
+    for image in examples.watched.tolist() if rows is None else rows:
+        own = examples.pool.coordinates[examples.members[image, 0]].expand(turns, -1)
+        shown = (examples.pictures if pictures is None else pictures)[image : image + 1]
+        with torch.no_grad():
+            context = prior.context(shown).expand(turns, -1)
+            noisy = own + noise * torch.randn(own.shape, generator=generator)
+            found.append(float(prior.log_density(noisy, context).mean()))
+    return float(np.mean(found))
+
+
+def read(made, tmp_path, name=TWO[0], **options):
+    chosen = train_options("small", {**QUICK, **options})
+    return read_examples(made[0], name, tmp_path, chosen, device="cpu", tell=lambda *_: None)
+
+
+def program(*words, timeout=300):
+    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )

@@ -30,7 +30,8 @@ where `DIR` is this folder, or one that holds it under the name `{object}`.
 | groups | {grouping} |
 | flow | depth {depth}, width {width}, {coupling} coupling, {dimension} dimensions |
 | condition | {encoder} ({origin}) |
-| training | {epochs} epochs of {batch} images x {draws} views, preset `{preset}`, noise {noise:g} |
+| training | {epochs} epochs of {batch} images x {draws} views, preset `{preset}` |
+| coordinates | {space}; noise {noise:g} on keypoints, {camera_noise:g} on cameras |
 | best epoch | {best_epoch}, held-out log-density {held_out:.3f} nats per dimension |
 | hardware | {processor}, {device}, {processes} process(es), torch {torch} |
 
@@ -53,10 +54,11 @@ def write_card(diary: Diary, standing: Standing) -> None:
         **{name: data[name] for name in ("images", "views", "revision")},
         "grouping": _grouping(training, data),
         **{name: prior["flow"][name] for name in ("depth", "width", "coupling")},
+        **{name: prior[name] for name in ("space", "noise", "camera_noise")},
         "dimension": 3 * (prior["keypoints"] + two),
         "encoder": prior["encoder"]["name"],
         "origin": content["encoder"],
-        **{name: training[name] for name in ("batch", "draws", "preset", "noise")},
+        **{name: training[name] for name in ("batch", "draws", "preset")},
         "epochs": standing.epoch,
         "best_epoch": standing.best_epoch,
         "held_out": standing.best,

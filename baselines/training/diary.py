@@ -164,7 +164,8 @@ class Diary:
         """What to say when the loss is no number any more."""
         best = f"the best prior so far, of epoch {standing.best_epoch}, is in {self.folder}"
         kept = best if standing.best_epoch else "no prior was kept"
-        return f"epoch {epoch}: the loss is not a finite number; {kept}; train with a smaller --set lr, or float32"
+        mend = "train into another folder with a smaller --set lr, or float32"
+        return f"epoch {epoch}: the loss is not a finite number; {kept}; {mend}"
 
     def _state(self, file: str) -> Path:
         return self.folder / STATE / file
