@@ -133,7 +133,8 @@ def test_a_shipped_grid_is_whole(name):
 def test_a_shipped_grid_can_be_trained_and_run(name):
     for found in load_grid(name).cells:
         settings = load_method(found.method, found.settings).settings
-        assert {key: settings[key] for key in found.settings} == found.settings
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in found.settings.items()}
+        assert {key: settings[key] for key in given} == given
         if found.train:
             rest = {key: value for key, value in found.train.items() if key != "preset"}
             options = train_options(found.train["preset"], rest)
