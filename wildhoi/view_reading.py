@@ -57,7 +57,8 @@ def read_views(
         found += _further_views(data, name, split, truths)
     if not found:
         reasons = "; ".join(f"{count} {reason}" for reason, count in left_out.items()) or "there is no image"
-        raise InputError(f"{data.path}: no view of {name} in split {split!r}: {reasons}")
+        mend = "estimates come with the data set's conversion; source=truth takes annotated keypoints"
+        raise InputError(f"{data.path}: no view of {name} in split {split!r}: {reasons}; {mend}")
     ids, videos, scenes, kinds, rays, positions = zip(*found, strict=True)
     return Views(name, ids, scenes, kinds, np.stack(rays), np.stack(positions), images, videos, dict(left_out))
 

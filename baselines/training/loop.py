@@ -127,13 +127,12 @@ class Trainer:
         began, epoch = monotonic(), self.standing.epoch
         generator = self._generator(0, epoch)
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))  # of dropout
-        total, count = 0.0, 0
-        losses = []
+        count, losses = 0, []
         self.model.train()
         for step, images in enumerate(self._batches(generator)):
             losses.append(self._step(images, epoch * self.steps + step, generator))
             count += len(images) * self.accelerator.num_processes
-        total = float(torch.stack(losses).mean())
+        total = float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean"))
         if not math.isfinite(total):
             raise RunError(self.diary.diverged(epoch + 1, self.standing))
         spent = monotonic() - began
