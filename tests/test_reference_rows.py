@@ -17,8 +17,8 @@ def row(method):
     return pd.read_parquet(ROWS / method / "per_image.parquet").set_index("image_id").sort_index()
 
 
-ISOLATION, PHOSA, PHOSA_RELEASED, ALONE, CONTACT = map(
-    row, ("isolation", "phosa", "phosa-released", "flow-prior-no-contact", "flow-prior")
+ISOLATION, PHOSA, PHOSA_RELEASED, ALONE, CONTACT, RELEASED = map(
+    row, ("isolation", "phosa", "phosa-released", "flow-prior-no-contact", "flow-prior", "flow-prior-released")
 )
 TOUCHED = ISOLATION.contact_recall.notna()
 """Images whose truth has contact; nothing can be recalled where there is none."""
@@ -70,6 +70,15 @@ def test_contact_makes_contacts_true_and_places_no_better():
     assert worse.low > 0 and worse.high < 1.2  # cm
     surface = difference(CONTACT, ALONE, "chamfer_object")
     assert surface.low < 0 < surface.high
+
+
+def test_the_search_is_what_brings_the_mean_down():
+    """As released, from the estimated pose: most images as near as ours, some lost."""
+    near = [row.translation.median() for row in (PHOSA_RELEASED, RELEASED, CONTACT)]
+    assert near == sorted(near, reverse=True) and near[1] < 1.2 * near[2]
+    far = [(row.translation > 30).mean() for row in (RELEASED, CONTACT)]
+    assert far[0] > 0.05 > 0.02 > far[1]
+    assert difference(RELEASED, CONTACT, "translation").low > 5
 
 
 def test_the_prior_turns_and_bends_as_well_as_phosa():
