@@ -181,7 +181,7 @@ def _shown(value: Any) -> str:
 
 def _table_differences(path: Path, found: Scores) -> Iterator[Difference]:
     """Where per_image.parquet differs from what scoring again would write: columns, their types, rows, cells."""
-    stored, wanted = _read_table(path), per_image_table(found)
+    stored, wanted = read_table(path), per_image_table(found)
     if stored.schema.names != wanted.schema.names or stored.num_rows != wanted.num_rows:
         sizes = (f"{table.num_rows} rows of {', '.join(table.schema.names)}" for table in (stored, wanted))
         yield Difference(PER_IMAGE, *sizes)
@@ -197,8 +197,12 @@ def _table_differences(path: Path, found: Scores) -> Iterator[Difference]:
                 yield Difference(f"{PER_IMAGE}: {image_id}: {name}", str(old)[:60], str(new)[:60])
 
 
-def _read_table(path: Path) -> Any:
-    """The stored table of images; a file of nobody knows whom, so no larger than a table of images may be."""
+def read_table(path: Path) -> Any:
+    """The stored table of images; a file of nobody knows whom, so no larger than a table of images may be.
+
+    Raises:
+        InputError: there is none, it is not readable, or larger than one can be.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

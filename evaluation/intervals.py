@@ -53,13 +53,36 @@ def cluster_interval(
         return Interval(float(mean[0]), float(mean[0]), count)
     draws = (uniform_numbers(RESAMPLES, count, "bootstrap", key) * count).astype(np.int64)
     means, errors = _mean_and_error(sums[draws], sizes[draws])
-    usable = errors > 1e-9 * error[0]  # the others drew clusters without spread: only rounding to divide by
+    return studentised(float(mean[0]), float(error[0]), means, errors, count, level)
+
+
+def studentised(
+    mean: float,
+    error: float,
+    means: Float[np.ndarray, "r"],
+    errors: Float[np.ndarray, "r"],
+    clusters: int,
+    level: float = LEVEL,
+    spread: float = 1e-9,
+) -> Interval:
+    """The bootstrap-t interval from a mean, its standard error, and those of resamples.
+
+    Args:
+        mean: over the images.
+        error: its standard error.
+        means: of resamples.
+        errors: their standard errors.
+        clusters: how many were resampled.
+        level: coverage aimed at.
+        spread: share of `error` below which a resample drew clusters without spread: only rounding to divide by.
+    """
+    usable = errors > spread * error
     if (~usable).mean() > (1 - level) / 2:
-        half = float(stats.t.ppf((1 + level) / 2, count - 1) * error[0])
-        return Interval(float(mean[0]) - half, float(mean[0]) + half, count)
-    t = (means[usable] - mean[0]) / errors[usable]
+        half = float(stats.t.ppf((1 + level) / 2, clusters - 1) * error)
+        return Interval(mean - half, mean + half, clusters)
+    t = (means[usable] - mean) / errors[usable]
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(mean[0] - high * error[0]), float(mean[0] - low * error[0]), count)
+    return Interval(float(mean - high * error), float(mean - low * error), clusters)
 
 
 def _mean_and_error(

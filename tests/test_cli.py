@@ -30,6 +30,7 @@ COMMANDS = [
     ("reproduce",),
     ("train",),
     ("ablate",),
+    ("compare",),
     ("methods",),
     ("methods", "list"),
     ("methods", "info"),

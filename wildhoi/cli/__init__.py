@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from wildhoi import __version__
-from wildhoi.cli import ablate, body, data, group, leaderboard, methods, occlusion, reproduce, run, submission, train
+from wildhoi.cli import (
+    ablate,
+    body,
+    compare,
+    data,
+    group,
+    leaderboard,
+    methods,
+    occlusion,
+    reproduce,
+    run,
+    submission,
+    train,
+)
 from wildhoi.cli.demo import demo as run_demo
 from wildhoi.cli.fits import show as show_fit
 from wildhoi.cli.shared import (
@@ -49,6 +62,7 @@ app.command()(group.group)
 app.command()(reproduce.reproduce)
 app.command()(train.train)
 app.command()(ablate.ablate)
+app.command()(compare.compare)
 
 
 @app.command()
