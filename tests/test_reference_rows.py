@@ -1,5 +1,6 @@
 """What the committed rows of the open set say: the order of the paper, and where it does not hold."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,11 @@ import pandas as pd
 import pytest
 
 from evaluation.intervals import cluster_interval
+from evaluation.leaderboard.ablation import ablation_board
+from wildhoi.ablation.grids import grid_names, load_grid
 
-ROWS = Path(__file__).parents[1] / "submissions" / "open"
+ROOT = Path(__file__).parents[1]
+ROWS, ABLATIONS = ROOT / "submissions" / "open", ROOT / "ablations"
 ERRORS = ("translation", "chamfer_object")
 
 
@@ -83,3 +87,63 @@ def test_the_search_is_what_brings_the_mean_down():
 
 def test_the_prior_turns_and_bends_as_well_as_phosa():
     assert difference(PHOSA, ALONE, "rotation").low > 0 and difference(PHOSA, ALONE, "chamfer_human").low > 0
+
+
+# Ablations
+
+
+def cells(grid):
+    """What each image scored in the cells of a grid, by label."""
+    content = json.loads((ABLATIONS / "grids" / f"{grid}.json").read_text())
+    return {
+        cell["label"]: pd.read_parquet(ABLATIONS / "cells" / cell["key"] / "per_image.parquet").set_index("image_id")
+        for cell in content["cells"]
+    }
+
+
+def gap(one, other, metric):
+    """The 95 % interval of the mean of what one cell has more than another, image by image."""
+    more = (one[metric] - other[metric]).dropna()
+    return cluster_interval(more.to_numpy(), list(one.video_id[more.index]), f"{metric}-gap")
+
+
+def test_the_committed_tables_are_those_of_the_cells():
+    assert (ABLATIONS / "TABLES.md").read_text() == ablation_board(ABLATIONS).to_markdown()
+
+
+def test_every_shipped_grid_has_its_cells():
+    assert {path.stem for path in (ABLATIONS / "grids").iterdir()} == {*grid_names()}
+    for name in grid_names():
+        assert list(cells(name)) == [cell.label for cell in load_grid(name).cells]
+
+
+def test_the_prior_is_what_places_objects():
+    found = cells("losses")
+    mean = {label: table.translation.mean() for label, table in found.items()}
+    assert mean["none"] > 5 * mean["contact"] > 10 * mean["prior"]
+    assert gap(found["PHOSA"], found["prior"], "translation").low > 0
+    for contact in ("prior and contact", "prior and contact, nearest"):
+        assert abs(mean[contact] - mean["prior"]) < 0.5  # cm
+
+
+def test_the_search_beats_the_published_start():
+    found = cells("start")
+    for other in ("published", "released"):
+        assert gap(found[other], found["search"], "translation").low > 5  # cm
+
+
+@pytest.mark.parametrize("metric", ERRORS)
+def test_supervision_follows_the_order_of_the_paper_within_the_interval(metric):
+    found = cells("supervision")
+    for better, worse in (("3D", "2D, GT"), ("2D, GT", "2D, KNN")):
+        assert gap(found[better], found[worse], metric).low < 0, (better, worse)
+
+
+@pytest.mark.parametrize("metric", ERRORS)
+@pytest.mark.parametrize("learned", ["prior", "prior and contact"])
+def test_in_the_air_the_margin_over_phosa_is_clear(metric, learned):
+    found = cells("in-the-air")
+    alone = found["PHOSA"].contact_recall.isna()
+    assert alone.sum() >= 20
+    other, own = found["PHOSA"][alone], found[learned][alone]
+    assert gap(other, own, metric).low > 0 and own[metric].mean() < 0.7 * other[metric].mean()
