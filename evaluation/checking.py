@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +11,9 @@ from evaluation.protocol import Protocol, load_protocol, protocol_ids
 from evaluation.scores import PER_IMAGE, SCORES, Scores, per_image_table, read_scores
 from wildhoi.dataset import DataFolder
 from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.files import sha256_file
 from wildhoi.open_scenes.truth import truth_of
-from wildhoi.submission.folder import MANIFEST, Submission, read_submission
+from wildhoi.submission.folder import MANIFEST, PREDICTIONS, Submission, read_submission
 
 Status = Literal["ok", "differs", "invalid", "no scores", "not checked"]
 NOTHING = "nothing"  # beside a value that the other side lacks
@@ -38,7 +39,8 @@ class Verdict:
     """What became of a folder: `reason` where it could not be compared, `differences` of what must be equal.
 
     `path` is relative to the folder that was searched; `versions` are those of the libraries that differ, which is no
-    difference.
+    difference. `predictions` and `scores` are the sha256 of predictions.parquet and scores.json, None where
+    there is none.
     """
 
     path: str
@@ -47,6 +49,8 @@ class Verdict:
     reason: str = ""
     differences: tuple[Difference, ...] = ()
     versions: tuple[Difference, ...] = ()
+    predictions: str | None = None
+    scores: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as plain data."""
@@ -85,20 +89,28 @@ def check_submissions(
 
         given = None if data is None else stack.enter_context(truth_of(data))
         return [
-            _verdict(path, path.relative_to(folder).as_posix(), given or truth, workers, progress)
-            for path in _submissions(folder)
+            _check(path, path.relative_to(folder).as_posix(), given or truth, workers, progress)
+            for path in find_submissions(folder)
         ]
 
 
-def _submissions(folder: Path) -> list[Path]:
-    """The folders below one, or it itself, that hold a submission, or scores that should be of one."""
+def find_submissions(folder: Path) -> list[Path]:
+    """The folders below one, or it itself, that hold a submission, or scores that should be of one, sorted."""
     found = {path.parent for name in (MANIFEST, SCORES) for path in folder.rglob(name)}
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def _verdict(
-    path: Path, name: str, truth: DataFolder | Callable[[str], DataFolder], workers: int, progress: Progress | None
-) -> Verdict:
+Truth = DataFolder | Callable[[str], DataFolder]
+
+
+def _check(path: Path, name: str, truth: Truth, workers: int, progress: Progress | None) -> Verdict:
+    """The verdict of a folder, with the hashes of its files as they were before they were read."""
+    files = (path / PREDICTIONS, path / SCORES)
+    predictions, scores = (sha256_file(file) if file.is_file() else None for file in files)
+    return replace(_verdict(path, name, truth, workers, progress), predictions=predictions, scores=scores)
+
+
+def _verdict(path: Path, name: str, truth: Truth, workers: int, progress: Progress | None) -> Verdict:
     protocol = None
     told = None if progress is None else (lambda done, total: progress(name, done, total))
     try:

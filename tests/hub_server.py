@@ -1,10 +1,11 @@
-"""A Hugging Face Hub in one process: data set repositories with history, tags, gates, uploads, and a bad line.
+"""A Hugging Face Hub in one process: repositories with history, tags, gates, uploads, pull requests, and a bad line.
 
     with HubServer() as hub:
         first = hub.add("wildhoi/wildhoi", {"README.md": b"..."}, gate="manual")
         hub.tag("wildhoi/wildhoi", "v1", first)
         ... with HF_ENDPOINT=hub.url and HF_TOKEN=hub.READER
 
+A model's repository is called `models/OWNER/NAME` here, a data set's `OWNER/NAME`.
 Contents live in memory and are never changed: a commit is a new mapping, so old commits stay readable by hash and tag.
 Four people are known: `WRITER` may do everything, `READER` may read gated and private repositories, `PENDING` has asked
 for access and waits, `STRANGER` is logged in and nothing more. Any other token is refused as invalid.
@@ -18,16 +19,23 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import huggingface_hub.constants
+
 Files = Mapping[str, bytes]
 DATE = "2025-01-01T00:00:00.000Z"
 NAME = r"(?P<name>[^/]+/[^/]+)"
+KIND = r"(?P<kind>datasets|models)"
+MODELS = "models/"  # before the name of a repository that is no data set's
+PAGE = rf"(?:(?P<kind>datasets)/)?{NAME}"  # whose addresses outside the API name no kind where it is a model
 REVISION = r"(?P<revision>[^/]+)"
 
 
@@ -53,20 +61,25 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
 @dataclass
 class Repository:
-    """One data set repository: every commit it ever had, where `main` is, its tags and settings."""
+    """One repository: every commit it ever had, where `main` is, its tags, pull requests and settings."""
 
     commits: dict[str, Files] = field(default_factory=dict)
     main: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    pulls: list[str] = field(default_factory=list)
     gate: str | bool = False
     private: bool = False
 
-    def commit(self, files: Files) -> str:
-        """Move main to new contents and return the commit's hash."""
+    def commit(self, files: Files, *, pull: bool = False) -> str:
+        """Move main to new contents, or open a pull request with them, and return the commit's hash."""
         listing = json.dumps([self.main, *sorted((name, sha256(content)) for name, content in files.items())])
-        self.main = hashlib.sha1(listing.encode()).hexdigest()
-        self.commits[self.main] = dict(files)
-        return self.main
+        made = hashlib.sha1(listing.encode()).hexdigest()
+        self.commits[made] = dict(files)
+        if pull:
+            self.pulls.append(made)
+        else:
+            self.main = made
+        return made
 
     def find(self, revision: str) -> str | None:
         """The commit that a branch, a tag or a hash names."""
@@ -155,6 +168,21 @@ class HubServer(ThreadingHTTPServer):
         return list(dict.fromkeys(match[1] for match in found if match))
 
 
+@contextmanager
+def own_hub(tmp_path: Path, monkeypatch: Any, **settings: Any) -> Iterator[HubServer]:
+    """A server, and an environment that knows no other Hub and nobody's login; waiting takes no time."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "WILDHOI_HUB_OWNER"):
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "home"
+    places = {"HF_TOKEN_PATH": home / "token", "HF_STORED_TOKENS_PATH": home / "tokens", "HF_HUB_CACHE": home / "hub"}
+    for name, value in {**places, "HF_HUB_DISABLE_XET": True}.items():
+        monkeypatch.setattr(huggingface_hub.constants, name, str(value) if isinstance(value, Path) else value)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with HubServer(**settings) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        yield running
+
+
 @dataclass
 class Refusal(Exception):
     """An answer that is an error, as the Hub words it."""
@@ -192,7 +220,10 @@ class Handler(BaseHTTPRequestHandler):
             self.require_known_token()
             for verb, pattern, route in self.routes:
                 if verb == method and (match := pattern.fullmatch(address.path)):
-                    return route(self, {key: unquote(value or "") for key, value in match.groupdict().items()})
+                    asked = {key: unquote(value or "") for key, value in match.groupdict().items()}
+                    if "name" in asked and asked["kind"] != "datasets":
+                        asked["name"] = f"{MODELS}{asked['name']}"
+                    return route(self, asked)
             raise Refusal(404, message=f"no such route: {method} {address.path}")
         except Refusal as refusal:
             headers = {"X-Error-Message": refusal.message}
@@ -234,11 +265,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.token() not in known:
             raise Refusal(401, message="Invalid credentials in Authorization header")
 
-    def require_writer(self) -> None:
-        """Refuse who may not write."""
+    def require_writer(self, *, pull: bool = False) -> None:
+        """Refuse who may not write; a pull request may be anybody's who is logged in."""
         if not self.token():
             raise Refusal(401, message="Invalid username or password.")
-        if self.token() != HubServer.WRITER:
+        if self.token() != HubServer.WRITER and not pull:
             raise Refusal(403, message="you do not have the required permissions")
 
     def repository(self, name: str, *, contents: bool) -> Repository:
@@ -248,7 +279,7 @@ class Handler(BaseHTTPRequestHandler):
         if found is None or (found.private and not trusted):
             raise Refusal(404 if self.token() else 401, "RepoNotFound", "Repository not found")
         if found.gate and contents and not trusted:
-            message = f"Access to dataset {name} is restricted."
+            message = f"Access to {name} is restricted."
             raise Refusal(403 if self.token() else 401, "GatedRepo", message)
         return found
 
@@ -299,7 +330,7 @@ def whoami(self: Handler, asked: dict[str, str]) -> None:
     self.answer({"type": "user", "name": self.token(), "orgs": [], "auth": {"accessToken": {"role": role}}})
 
 
-@route("GET", f"/api/datasets/{NAME}(/revision/{REVISION})?")
+@route("GET", f"/api/{KIND}/{NAME}(/revision/{REVISION})?")
 def info(self: Handler, asked: dict[str, str]) -> None:
     found = self.repository(asked["name"], contents=False)
     commit = self.revision(found, asked["revision"] or "main")
@@ -308,13 +339,13 @@ def info(self: Handler, asked: dict[str, str]) -> None:
     self.answer({**about, "disabled": False, "tags": [], "lastModified": DATE, "siblings": siblings, "usedStorage": 0})
 
 
-@route("GET", f"/api/datasets/{NAME}/auth-check")
+@route("GET", f"/api/{KIND}/{NAME}/auth-check")
 def auth_check(self: Handler, asked: dict[str, str]) -> None:
     self.repository(asked["name"], contents=True)
     self.answer({})
 
 
-@route("GET", f"/api/datasets/{NAME}/refs")
+@route("GET", f"/api/{KIND}/{NAME}/refs")
 def refs(self: Handler, asked: dict[str, str]) -> None:
     found = self.repository(asked["name"], contents=False)
     branches = [{"name": "main", "ref": "refs/heads/main", "targetCommit": found.main}]
@@ -322,7 +353,7 @@ def refs(self: Handler, asked: dict[str, str]) -> None:
     self.answer({"branches": branches, "tags": tags, "converts": [], "pullRequests": []})
 
 
-@route("GET", f"/api/datasets/{NAME}/tree/{REVISION}(/(?P<folder>.+))?")
+@route("GET", f"/api/{KIND}/{NAME}/tree/{REVISION}(/(?P<folder>.+))?")
 def tree(self: Handler, asked: dict[str, str]) -> None:
     found = self.repository(asked["name"], contents=self.server.gated_listing)
     commit = self.revision(found, asked["revision"])
@@ -344,7 +375,7 @@ def tree(self: Handler, asked: dict[str, str]) -> None:
     self.answer(here[start:stop], headers={"Link": after} if stop < len(here) else {})
 
 
-@route("POST", f"/api/datasets/{NAME}/paths-info/{REVISION}")
+@route("POST", f"/api/{KIND}/{NAME}/paths-info/{REVISION}")
 def paths_info(self: Handler, asked: dict[str, str]) -> None:
     found = self.repository(asked["name"], contents=self.server.gated_listing)
     files = found.commits[self.revision(found, asked["revision"])]
@@ -355,7 +386,7 @@ def paths_info(self: Handler, asked: dict[str, str]) -> None:
     self.answer(listed + [entry(path, files[path]) for path in wanted if path in files])
 
 
-@route("GET", f"/datasets/{NAME}/resolve/{REVISION}/(?P<path>.+)")
+@route("GET", rf"/{PAGE}/resolve/{REVISION}/(?P<path>.+)")
 def resolve(self: Handler, asked: dict[str, str]) -> None:
     found = self.repository(asked["name"], contents=True)
     commit = self.revision(found, asked["revision"])
@@ -404,18 +435,25 @@ def send_range(self: Handler, content: bytes, headers: dict[str, str], trouble: 
 # ---- writing -------------------------------------------------------------------------------------------------------
 
 
+def page(self: Handler, name: str) -> str:
+    """The address of a repository's page."""
+    kind, known = ("", name.removeprefix(MODELS)) if name.startswith(MODELS) else ("datasets/", name)
+    return f"{self.server.url}/{kind}{known}"
+
+
 @route("POST", "/api/repos/create")
 def create(self: Handler, asked: dict[str, str]) -> None:
     self.require_writer()
     wanted = json.loads(self.body)
-    name = f"{wanted.get('organization') or self.token()}/{wanted['name']}"
+    kind = "" if wanted.get("type") == "dataset" else MODELS
+    name = f"{kind}{wanted.get('organization') or self.token()}/{wanted['name']}"
     new = name not in self.server.repositories
     if new:
         self.server.add(name, {}, private=wanted.get("visibility") == "private" or bool(wanted.get("private")))
-    self.answer({"url": f"{self.server.url}/datasets/{name}", "name": name, "id": "0"}, 200 if new else 409)
+    self.answer({"url": page(self, name), "name": name.removeprefix(MODELS), "id": "0"}, 200 if new else 409)
 
 
-@route("PUT", f"/api/datasets/{NAME}/settings")
+@route("PUT", f"/api/{KIND}/{NAME}/settings")
 def settings(self: Handler, asked: dict[str, str]) -> None:
     self.require_writer()
     found = self.repository(asked["name"], contents=False)
@@ -430,9 +468,9 @@ def validate_yaml(self: Handler, asked: dict[str, str]) -> None:
     self.answer({"errors": [], "warnings": []})
 
 
-@route("POST", f"/api/datasets/{NAME}/preupload/{REVISION}")
+@route("POST", f"/api/{KIND}/{NAME}/preupload/{REVISION}")
 def preupload(self: Handler, asked: dict[str, str]) -> None:
-    self.require_writer()
+    self.require_writer(pull="create_pr" in self.query)
     found = self.repository(asked["name"], contents=True)
     held = found.commits[self.revision(found, asked["revision"])]
     answers = []
@@ -444,9 +482,9 @@ def preupload(self: Handler, asked: dict[str, str]) -> None:
     self.answer({"files": answers})
 
 
-@route("POST", rf"/datasets/{NAME}\.git/info/lfs/objects/batch")
+@route("POST", rf"/{PAGE}\.git/info/lfs/objects/batch")
 def lfs_batch(self: Handler, asked: dict[str, str]) -> None:
-    self.require_writer()
+    self.require_writer(pull=True)  # which it does not say
     self.repository(asked["name"], contents=True)
     objects = [{**item, "authenticated": True} for item in json.loads(self.body)["objects"]]
     for item in objects:
@@ -463,9 +501,10 @@ def lfs_store(self: Handler, asked: dict[str, str]) -> None:
     self.answer(b"")
 
 
-@route("POST", f"/api/datasets/{NAME}/commit/{REVISION}")
+@route("POST", f"/api/{KIND}/{NAME}/commit/{REVISION}")
 def commit(self: Handler, asked: dict[str, str]) -> None:
-    self.require_writer()
+    pull = "create_pr" in self.query
+    self.require_writer(pull=pull)
     found = self.repository(asked["name"], contents=True)
     files = dict(found.commits[self.revision(found, asked["revision"])])
     for line in self.body.splitlines():
@@ -481,12 +520,12 @@ def commit(self: Handler, asked: dict[str, str]) -> None:
             del files[value["path"]]
         elif what == "deletedFolder":
             files = {path: content for path, content in files.items() if not path.startswith(value["path"])}
-    made = found.commit(files)
-    address = f"{self.server.url}/datasets/{asked['name']}"
-    self.answer({"commitUrl": f"{address}/commit/{made}", "commitOid": made, "hookOutput": "", "success": True})
+    made, address = found.commit(files, pull=pull), page(self, asked["name"])
+    answer = {"commitUrl": f"{address}/commit/{made}", "commitOid": made, "hookOutput": "", "success": True}
+    self.answer(answer | ({"pullRequestUrl": f"{address}/discussions/{len(found.pulls)}"} if pull else {}))
 
 
-@route("POST", f"/api/datasets/{NAME}/tag/{REVISION}")
+@route("POST", f"/api/{KIND}/{NAME}/tag/{REVISION}")
 def tag(self: Handler, asked: dict[str, str]) -> None:
     self.require_writer()
     found = self.repository(asked["name"], contents=False)

@@ -8,17 +8,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
-from hub_server import HubServer, read_folder, sha256
+from hub_server import HubServer, own_hub, read_folder, sha256
 
 from wildhoi import hub
 from wildhoi.dataset import SHIPPED, open_folder, seal_folder
 from wildhoi.errors import InputError, MissingAssetError, RunError
-from wildhoi.hub import contents, downloading, naming, pushing
+from wildhoi.hub import committing, contents, downloading, naming, pushing
 
 REPOSITORY = "wildhoi/wildhoi"
 CARD = (
@@ -31,16 +29,7 @@ TEST = "samples/barbell/test-00000-of-00001.parquet"
 
 @pytest.fixture(autouse=True)
 def server(tmp_path, monkeypatch):
-    """A Hub, and an environment that knows no other; waiting takes no time."""
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "WILDHOI_HUB_OWNER"):
-        monkeypatch.delenv(name, raising=False)
-    home = tmp_path / "home"
-    settings = {"HF_TOKEN_PATH": home / "token", "HF_STORED_TOKENS_PATH": home / "tokens", "HF_HUB_CACHE": home / "hub"}
-    for name, value in {**settings, "HF_HUB_DISABLE_XET": True}.items():
-        monkeypatch.setattr(huggingface_hub.constants, name, str(value) if isinstance(value, Path) else value)
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    with HubServer(page=7) as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
+    with own_hub(tmp_path, monkeypatch, page=7) as running:
         yield running
 
 
@@ -708,7 +697,7 @@ def test_what_someone_else_changed_meanwhile_is_not_overwritten(server, source, 
 
 
 def test_a_push_that_broke_off_sends_the_rest(server, source, login, monkeypatch):
-    monkeypatch.setattr(pushing, "BATCH", 2)
+    monkeypatch.setattr(committing, "BATCH", 2)
 
     def enough(name, done, total):
         if done > total / 2:

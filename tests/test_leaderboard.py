@@ -377,6 +377,19 @@ def test_the_same_numbers_are_bold_in_latex(tmp_path):
     assert board.to_latex().count(r"\begin{tabular}") == len(board.tables) == board.to_latex().count(r"\bottomrule")
 
 
+def test_a_method_stands_once_beside_its_metrics_in_latex(tmp_path):
+    board = make_board(tmp_path, per_object=True)
+    floats = re.findall(r"\\begin\{table\*?\}.*?\\end\{table\*?\}", board.to_latex(), re.DOTALL)
+    for text, table, (head, *lines) in zip(floats, board.tables, Cells(board.to_markdown()).tables, strict=True):
+        rows = [line.removesuffix(r" \\").split(" & ") for line in text.split("\n") if line.endswith(r"\\")]
+        assert {len(row) for row in rows} == {len(head)}
+        assert [row[0] for row in rows[1:] if row[0]] == [latex(name) for name in names(table)]
+        assert text.count(r"\midrule") == len(table.rows)  # below the head, and between the methods
+        plain = [[re.sub(r"\\textbf\{([^}]*)\}", r"\1", cell) for cell in row[2:-1]] for row in rows[1:]]
+        assert plain == [[cell for cell, _ in line[2:-1]] for line in lines]
+        assert (r"\begin{table*}" in text) == (len(head) > 6)
+
+
 def unlatex(text):
     """Undo the escapes one by one, and fail at a character that TeX would act on."""
     commands = {"textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^"}

@@ -102,6 +102,37 @@ def reproduce(
     return replace(_compare(reference, made, data, protocol, refit, objects=objects), notes=notes)
 
 
+def compare_rerun(
+    reference: Submission, rerun: Submission, data: DataFolder, refit: Refit | None = None
+) -> Reproduction:
+    """Compare a reference with a run of its method that was made before, as `reproduce` does; the truth is enough.
+
+    Raises:
+        InputError: the reference is of other data, the rerun of another method or of other settings, or no run at all.
+    """
+    from wildhoi.running.record import DIARY
+
+    if not (rerun.path / DIARY).is_file():
+        raise InputError(f"{rerun.path}: no {DIARY}, so no run; `wildhoi reproduce` and `wildhoi run` write one")
+    _require_same_method(reference, rerun)
+    objects = {row.image_id: row.object for row in load_annotations(data, reference.manifest.split)}
+    notes, protocol = _notes(reference, data, objects), _protocol(reference, data)
+    found = _compare(reference, rerun, data, protocol, refit or Refit(), objects=objects)
+    return replace(found, notes=notes)
+
+
+def _require_same_method(reference: Submission, rerun: Submission) -> None:
+    """Refuse a rerun with another setting; what a setting says of objects that were not run again does not count."""
+    named = {"method": reference.manifest.method} | _settings(reference)
+    other = {"method": rerun.manifest.method} | _settings(rerun)
+    for name in dict.fromkeys((*named, *other)):
+        one, two = named.get(name), other.get(name)
+        if isinstance(one, Mapping) and isinstance(two, Mapping):
+            one, two = ({key: side[key] for key in one.keys() & two.keys()} for side in (one, two))
+        if one != two:
+            raise InputError(f"{rerun.path}: {name} is {two!r}, that of {reference.path} is {one!r}; run it with that")
+
+
 def _require_samples(data: DataFolder, split: str) -> None:
     for kind in ("samples", "annotations"):
         if not data.categories(split, kind):

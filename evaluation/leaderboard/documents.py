@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from evaluation.leaderboard.sheet import Cell, Sheet
 from evaluation.leaderboard.text import latex, markdown
 
+NARROW = 6  # columns that a paper's one column has room for
+BY_METRIC = "Metric"  # the second heading of a table that has a row for each method and metric
+BLANK = Cell("")
+
 
 def markdown_document(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
     """Sections with a pipe table each; texts from submissions are escaped."""
@@ -51,24 +55,44 @@ def latex_document(sheets: Sequence[Sheet], notes: Sequence[str]) -> str:
 
 
 def _latex_table(sheet: Sheet) -> str:
-    lines = [" & ".join(map(_latex_cell, row)) + r" \\" for row in sheet.rows]
+    """A float of one column, or of the page's width where there are many columns."""
     apart = f" Set apart: {sheet.apart}." if sheet.apart else ""
+    kind = "table*" if len(sheet.headers) > NARROW else "table"
     return "\n".join(
         [
-            r"\begin{table}",
+            rf"\begin{{{kind}}}",
             r"\centering",
             rf"\caption{{{latex(f'{sheet.title}. {sheet.origin}{apart}')}}}",
             rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in sheet.right)}}}",
             r"\toprule",
             " & ".join(map(latex, sheet.headers)) + r" \\",
             r"\midrule",
-            *lines,
+            *_latex_rows(sheet),
             r"\bottomrule",
             r"\end{tabular}",
             *(f"% {note}" for note in sheet.notes),
-            r"\end{table}",
+            rf"\end{{{kind}}}",
         ]
     )
+
+
+def _latex_rows(sheet: Sheet) -> list[str]:
+    """The rows; where a method has one for each metric, name and source stand once, and a rule parts the methods."""
+    if sheet.headers[1:2] != (BY_METRIC,) or not sheet.rows:
+        return list(map(_latex_row, sheet.rows))
+    first = sheet.rows[0][1].text
+    lines: list[str] = []
+    for row in sheet.rows:
+        if row[1].text != first:
+            row = (BLANK, *row[1:-1], row[-1] if sheet.right[-1] else BLANK)
+        elif lines:
+            lines.append(r"\midrule")
+        lines.append(_latex_row(row))
+    return lines
+
+
+def _latex_row(row: Sequence[Cell]) -> str:
+    return " & ".join(map(_latex_cell, row)) + r" \\"
 
 
 def _latex_cell(cell: Cell) -> str:

@@ -1,17 +1,21 @@
-"""`wildhoi submission`: make, check, convert and merge submissions."""
+"""`wildhoi submission`: make, check, convert, merge and publish submissions."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wildhoi.cli.shared import Data, Json, printable, say, show, show_json
+from wildhoi.cli.shared import Data, Json, Progress, printable, say, show, show_json
 from wildhoi.submission.defects import Defect, errors
 from wildhoi.submission.folder import Submission
 
-app = typer.Typer(help="Make, check, convert and merge submissions.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from wildhoi.hub import Published
+
+app = typer.Typer(help="Make, check, convert, merge and publish submissions.", no_args_is_help=True)
 SHOWN_DEFECTS = 200  # of a table that somebody reads
 
 
@@ -132,3 +136,72 @@ def merge(
     if done.absent:
         say(f"warning: not among the parts: shard {', '.join(done.absent)}")
     say(f"wrote {out}: {done.rows - done.failures} reconstructions, {done.failures} failures, from {len(parts)} parts")
+
+
+@app.command("export")
+def export(
+    submission: Annotated[Path, typer.Argument(help="A scored submission.")],
+    form: Annotated[
+        Literal["eval-results", "model-index"],
+        typer.Option("--format", help="A .eval_results/*.yaml file, or the model-index of a card."),
+    ] = "eval-results",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The file to write; default the terminal.")] = None,
+    unofficial: Annotated[bool, typer.Option("--unofficial", help="Scores that stand in no table too.")] = False,
+) -> None:
+    """Give the scores as the Hugging Face Hub reads them, at full precision: YAML for a model's repository."""
+    from evaluation.exporting import export_scores
+    from wildhoi.files import write_text
+
+    text = export_scores(submission, form, unofficial=unofficial)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    write_text(out, text)
+    say(f"wrote {out}")
+
+
+@app.command("push")
+def push(
+    submission: Annotated[Path, typer.Argument(help="A scored submission.")],
+    repository: Annotated[str, typer.Argument(metavar="REPO_ID", help="OWNER/NAME of a model's repository.")],
+    data: Data = None,
+    private: Annotated[bool, typer.Option("--private", help="Only you and your organisation see it.")] = False,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request; main stays.")] = False,
+    run_log: Annotated[bool, typer.Option("--run-log", help="With the diary run.jsonl of its run.")] = False,
+    unofficial: Annotated[bool, typer.Option("--unofficial", help="Unofficial scores among the results too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and do nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish a submission on the Hugging Face Hub, validated first: its files, a card and its results, one commit."""
+    from evaluation.publishing import prepare
+    from wildhoi import hub
+    from wildhoi.dataset import find_data
+    from wildhoi.submission.folder import check_submission
+
+    checked, defects = check_submission(submission, find_data(data) if data else None)
+    if checked is None or errors(defects):
+        if as_json:
+            show_json({"valid": False, "defects": [defect.to_dict() for defect in defects]})
+        else:
+            _show_defects(submission, checked, defects)
+        raise typer.Exit(2)
+    files = prepare(checked, diary=run_log, unofficial=unofficial)
+    message = f"{checked.manifest.method} on {checked.manifest.dataset}"
+    with Progress() as progress:
+        done = hub.push_files(
+            files, repository, message, private=private, create_pr=create_pr, dry_run=dry_run, progress=progress
+        )
+    if as_json:
+        return show_json(done.to_dict())
+    _show_push(done, dry_run=dry_run)
+
+
+def _show_push(done: "Published", *, dry_run: bool) -> None:
+    for change in done.changes if dry_run else ():
+        say(f"{change.what:<9}{change.size / 1e3:>10,.1f} kB  {printable(change.name)}")
+    for name in done.kept:
+        say(f"{name} there is somebody's own and stays; `wildhoi submission export` has the results for it")
+    what = f"{len(done.sent)} files, {done.bytes / 1e3:,.1f} kB, {'private' if done.private else 'open to all'}"
+    if not done.sent:
+        return say(f"{done.url}: has all of it already")
+    say(f"{'would push' if dry_run else 'pushed'} to {done.pull_request or done.url}: {what}")

@@ -6,21 +6,24 @@
 import os
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from wildhoi.errors import InputError
 
 OWNER = "wildhoi"
-KIND = "dataset"
+Kind = Literal["dataset", "model"]
+KIND: Kind = "dataset"
 PART = r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked of the Hub: a data set by the name the user gave, its repository, and a revision or None."""
+    """What was asked of the Hub: a thing by the name the user gave, its repository, a revision or None, the kind."""
 
     name: str
     repository: str
     revision: str | None = None
+    kind: Kind = KIND
 
     def __str__(self) -> str:
         return f"{self.repository} @ {self.revision or 'main'}"
@@ -44,9 +47,9 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
 
 
-def access_url(repository: str) -> str:
+def access_url(repository: str, kind: Kind = KIND) -> str:
     """The page of a repository, where a gate's terms are accepted."""
-    return f"{endpoint()}/datasets/{repository}"
+    return f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{repository}"
 
 
 def is_offline() -> bool:

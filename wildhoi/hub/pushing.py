@@ -1,19 +1,29 @@
 """Publishing a data folder: what is checked before anything leaves, one commit, the gate before the data, and a tag."""
 
-import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from wildhoi.errors import InputError, MissingAssetError
-from wildhoi.files import read_bytes, sha256_file
+from wildhoi.errors import InputError
+from wildhoi.files import read_bytes
 from wildhoi.hub import contents, naming
+from wildhoi.hub.committing import (
+    Change,
+    Existing,
+    Sent,
+    compare_files,
+    create_repository,
+    find_repository,
+    require_login,
+    require_private,
+    send_commit,
+    size_of,
+)
 from wildhoi.hub.naming import KIND, Asked, access_url
 from wildhoi.hub.progress import Meter, Progress
-from wildhoi.hub.remote import RemoteFile, client, explained, list_files, list_tags
-from wildhoi.hub.troubles import LOGIN, is_logged_in
+from wildhoi.hub.remote import client, explained, list_tags
 from wildhoi.layout import CARD, CHECKSUMS
 
 if TYPE_CHECKING:
@@ -24,55 +34,15 @@ NEVER_PUBLIC = {
     "behave": "its licence forbids to pass on its images and registrations",
     "rhobin": "it holds registrations and templates of data sets whose licences forbid to pass them on",
 }
-BATCH = 32
 MAX_CARD = 2**20
 
 
 @dataclass(frozen=True)
-class Change:
-    """What a push does to one file; `size` in bytes."""
+class Pushed(Sent):
+    """A push of data, or what one would do."""
 
-    name: str
-    size: int
-    what: Literal["new", "changed", "unchanged", "deleted"]
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """A push, or what one would do: `commit` is None where nothing was sent."""
-
-    repository: str
-    url: str
-    commit: str | None
     tag: str | None
-    private: bool
     gate: str | None
-    changes: tuple[Change, ...]
-
-    @property
-    def sent(self) -> tuple[Change, ...]:
-        """The files that are new or changed."""
-        return tuple(change for change in self.changes if change.what in ("new", "changed"))
-
-    @property
-    def bytes(self) -> int:
-        """Their bytes."""
-        return sum(change.size for change in self.sent)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The push as plain data."""
-        return {**asdict(self), "files": len(self.sent), "bytes": self.bytes}
-
-
-@dataclass(frozen=True)
-class Existing:
-    """A repository as it is: where main is, who may see it, its tags and files."""
-
-    head: str
-    private: bool
-    gate: str | None
-    tags: Mapping[str, str]
-    files: Mapping[str, RemoteFile]
 
 
 def push(
@@ -111,24 +81,23 @@ def push(
         files = _checked_files(data)
     _require_card(data.path / CARD)
     if not dry_run:
-        _require_login(asked)
-    existing = _find(asked)
-    if existing and private and not existing.private:
-        raise InputError(f"{asked.repository}: is public already; make it private at {access_url(asked.repository)}")
-    changes = _compare(data, files, existing)
-    _require_free(tag, existing, changes, asked)
+        require_login(asked)
+    existing = find_repository(asked)
+    require_private(asked, existing, private=private)
+    changes = compare_files(files, existing, data.checksums, delete=True)
+    free = _free_tag(tag, existing, changes, asked)
     commit = None
     if not dry_run:
-        existing = existing or _create(asked, private=private)
-        commit = _send(asked, existing, data, changes, gate=gate, tag=tag, meter=Meter(_to_send(changes), progress))
+        existing, meter = existing or create_repository(asked, private=private), Meter(size_of(changes), progress)
+        commit = _send(asked, existing.head, data, changes, gate=gate, tag=free, meter=meter)
     return Pushed(
         asked.repository,
         access_url(asked.repository),
         commit,
-        tag,
         existing.private if existing else private,
-        gate or (existing.gate if existing else None),
         changes,
+        tag,
+        gate or (existing.gate if existing else None),
     )
 
 
@@ -169,67 +138,19 @@ def _require_card(path: Path) -> None:
         raise InputError(f"{path}: want a data set card with a YAML head (between two lines ---) that lists configs")
 
 
-def _require_login(asked: Asked) -> None:
-    if not is_logged_in():
-        raise MissingAssetError(f"{asked.repository}: to publish, {LOGIN} with a token that has write access")
-
-
-def _find(asked: Asked) -> Existing | None:
-    """The repository as it is, None where there is none that this login can see."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    with explained(asked):
-        try:
-            info = client().repo_info(asked.repository, repo_type=KIND)
-        except GatedRepoError:
-            raise
-        except RepositoryNotFoundError:
-            return None
-    files = list_files(asked, str(info.sha))
-    return Existing(str(info.sha), bool(info.private), info.gated or None, list_tags(asked), files)
-
-
-def _compare(data: "DataFolder", files: Mapping[str, Path], existing: Existing | None) -> tuple[Change, ...]:
-    """What a push of these files does; the Hub's own settings and hidden files stay."""
-    remote = existing.files if existing else {}
-    changes = []
-    for name, path in files.items():
-        what: Literal["new", "changed", "unchanged"] = "new"
-        if name in remote:
-            what = "unchanged" if _is_same(path, remote[name], data.checksums.get(name)) else "changed"
-        changes.append(Change(name, path.stat().st_size, what))
-    gone = [name for name in remote if name not in files and not name.startswith(".")]
-    return (*changes, *(Change(name, remote[name].size, "deleted") for name in gone))
-
-
-def _is_same(path: Path, remote: RemoteFile, sha256: str | None) -> bool:
-    """Whether a file, of that hash where it is known, is what the repository holds."""
-    if path.stat().st_size != remote.size:
-        return False
-    if remote.sha256 is not None:
-        return remote.sha256 == (sha256 or sha256_file(path))
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == remote.git_blob
-
-
-def _require_free(tag: str | None, existing: Existing | None, changes: Sequence[Change], asked: Asked) -> None:
-    """Refuse a tag that stands for something else, before anything is sent."""
-    held = existing.tags.get(tag) if existing and tag else None
-    if existing and held and (held != existing.head or any(change.what != "unchanged" for change in changes)):
+def _free_tag(tag: str | None, existing: Existing | None, changes: Sequence[Change], asked: Asked) -> str | None:
+    """The tag that is still to be made; refuses one that stands for something else, before anything is sent."""
+    if not existing or not tag:
+        return tag
+    held = list_tags(asked).get(tag)
+    if held and (held != existing.head or any(change.what != "unchanged" for change in changes)):
         raise InputError(f"{asked.repository}: tag {tag} stands for commit {held} already; choose another with --tag")
-
-
-def _create(asked: Asked, *, private: bool) -> Existing:
-    """A new repository."""
-    with explained(asked):
-        client().create_repo(asked.repository, repo_type=KIND, private=private, exist_ok=True)
-        info = client().repo_info(asked.repository, repo_type=KIND)
-    return Existing(str(info.sha), bool(info.private), None, {}, {})
+    return None if held else tag
 
 
 def _send(
     asked: Asked,
-    existing: Existing,
+    head: str,
     data: "DataFolder",
     changes: Sequence[Change],
     *,
@@ -242,37 +163,10 @@ def _send(
     with explained(asked):
         if gate:
             hub.update_repo_settings(asked.repository, repo_type=KIND, gated=gate)
-        commit = existing.head
+        commit = head
         if any(change.what != "unchanged" for change in changes):
-            commit = _commit(asked, existing.head, data, changes, meter)
-        if tag and tag not in existing.tags:
+            files = {change.name: data.path / change.name for change in changes}
+            commit = send_commit(asked, head, files, changes, f"{data.name} {data.revision}", meter).oid
+        if tag:
             hub.create_tag(asked.repository, repo_type=KIND, tag=tag, revision=commit)
     return commit
-
-
-def _commit(asked: Asked, head: str, data: "DataFolder", changes: Sequence[Change], meter: Meter) -> str:
-    """Send the files in batches, which a second attempt need not send again, then the one commit that shows them."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-    hub = client()
-    sent = [change for change in changes if change.what in ("new", "changed")]
-    additions: list[CommitOperationAdd] = []
-    for batch in (sent[start : start + BATCH] for start in range(0, len(sent), BATCH)):
-        operations = [CommitOperationAdd(change.name, str(data.path / change.name)) for change in batch]
-        hub.preupload_lfs_files(asked.repository, additions=operations, repo_type=KIND, free_memory=False)
-        additions += operations
-        for change in batch:
-            meter.add(change.name, change.size)
-    deletions = [CommitOperationDelete(change.name) for change in changes if change.what == "deleted"]
-    done = hub.create_commit(
-        asked.repository,
-        operations=[*additions, *deletions],
-        commit_message=f"{data.name} {data.revision}",
-        repo_type=KIND,
-        parent_commit=head,
-    )
-    return done.oid
-
-
-def _to_send(changes: Sequence[Change]) -> int:
-    return sum(change.size for change in changes if change.what in ("new", "changed"))

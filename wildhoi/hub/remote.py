@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wildhoi.errors import MissingAssetError, RunError
-from wildhoi.hub.naming import KIND, Asked, endpoint, is_offline, repository
+from wildhoi.hub.naming import Asked, endpoint, is_offline, repository
 from wildhoi.hub.troubles import explain, line_error
 
 if TYPE_CHECKING:
@@ -69,15 +69,17 @@ def _commit(asked: Asked) -> str:
     hub = client()
     if is_offline():
         return _remembered(hub, asked, offline=True)
-    hub.auth_check(asked.repository, repo_type=KIND)
+    hub.auth_check(asked.repository, repo_type=asked.kind)
     if COMMIT.fullmatch(asked.revision or ""):  # which `resolve_revision` takes at its word
-        return str(hub.repo_info(asked.repository, repo_type=KIND, revision=asked.revision, timeout=TIMEOUT).sha)
+        return str(hub.repo_info(asked.repository, repo_type=asked.kind, revision=asked.revision, timeout=TIMEOUT).sha)
     return _remembered(hub, asked, offline=False)
 
 
 def _remembered(hub: "HfApi", asked: Asked, *, offline: bool) -> str:
     """The commit, by way of the library's cache, so that it can be named offline too."""
-    found = hub.resolve_revision(asked.repository, repo_type=KIND, revision=asked.revision, local_files_only=offline)
+    found = hub.resolve_revision(
+        asked.repository, repo_type=asked.kind, revision=asked.revision, local_files_only=offline
+    )
     return found.resolved
 
 
@@ -107,7 +109,7 @@ def fetch(name: str, patterns: Sequence[str], revision: str | None = None) -> tu
     with explained(asked, quiet=False):
         folder = snapshot_download(
             asked.repository,
-            repo_type=KIND,
+            repo_type=asked.kind,
             revision=commit,
             allow_patterns=list(patterns),
             endpoint=endpoint(),
@@ -122,7 +124,7 @@ def list_files(asked: Asked, commit: str) -> dict[str, RemoteFile]:
     from huggingface_hub.hf_api import RepoFile
 
     with explained(asked):
-        tree = client().list_repo_tree(asked.repository, repo_type=KIND, revision=commit, recursive=True)
+        tree = client().list_repo_tree(asked.repository, repo_type=asked.kind, revision=commit, recursive=True)
         items = list(islice(tree, MAX_FILES + 1))
     if len(items) > MAX_FILES:
         raise RunError(f"{asked}: lists more than {MAX_FILES} files, which no data set has; it is left alone")
@@ -136,7 +138,7 @@ def list_files(asked: Asked, commit: str) -> dict[str, RemoteFile]:
 def list_tags(asked: Asked) -> dict[str, str]:
     """The tags of a repository and the commits they stand for; raises as `resolve` does."""
     with explained(asked):
-        refs = client().list_repo_refs(asked.repository, repo_type=KIND)
+        refs = client().list_repo_refs(asked.repository, repo_type=asked.kind)
     return {tag.name: tag.target_commit for tag in refs.tags}
 
 
@@ -164,6 +166,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Not enough free disk space")  # which is refused in our words
+            warnings.filterwarnings("ignore", "It seems that you are about to commit a data file")  # a submission's
             yield
     finally:
         logging.set_verbosity(verbosity)

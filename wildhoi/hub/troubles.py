@@ -63,6 +63,8 @@ def offline(asked: Asked) -> MissingAssetError:
 def _absent(asked: Asked, *, logged_in: bool) -> MissingAssetError:
     """No such repository, or a private one; the Hub does not tell which."""
     closed = "or it is private and your login may not see it" if logged_in else f"or it is private: then {LOGIN}"
+    if asked.kind == "model":
+        return MissingAssetError(f"{asked}: there is no such repository on {endpoint()} ({closed})")
     release = "{wildhoi,behave,rhobin}" if "/" in asked.name else asked.name
     return MissingAssetError(
         f"{asked}: there is no such data set on {endpoint()} ({closed}); while no copy is public, make your own from "
@@ -81,7 +83,9 @@ def _refused(error: BaseException, asked: Asked) -> WildhoiError:
     if isinstance(error, errors.RepositoryNotFoundError):
         return _absent(asked, logged_in=is_logged_in())
     if isinstance(error, errors.DisabledRepoError):
-        return MissingAssetError(f"{asked}: the Hub has disabled this repository; see {access_url(asked.repository)}")
+        return MissingAssetError(
+            f"{asked}: the Hub has disabled this repository; see {access_url(asked.repository, asked.kind)}"
+        )
     if isinstance(error, errors.EntryNotFoundError):
         return RunError(f"{asked}: lists a file that it does not hold ({error.response.url}); tell its owners")
     if status == 401:
@@ -98,7 +102,7 @@ def _refused(error: BaseException, asked: Asked) -> WildhoiError:
 
 def _gated(asked: Asked, *, logged_in: bool) -> MissingAssetError:
     """The terms are not accepted, or not yet granted."""
-    page = access_url(asked.repository)
+    page = access_url(asked.repository, asked.kind)
     if logged_in:
         way = f"your login has no access (yet): ask for it at {page}; where its owners decide, wait for their answer"
     else:
