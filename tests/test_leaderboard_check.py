@@ -365,8 +365,22 @@ def test_a_readme_without_marks_is_left_alone_and_half_a_mark_is_refused(tmp_pat
 
 
 def test_the_committed_pages_are_what_the_tool_writes(tmp_path):
-    shutil.copy(COMMITTED / "README.md", tmp_path)
-    for path in build(COMMITTED, tmp_path):
-        if path.name == "README.md" or (COMMITTED / path.name).is_file():
-            hint = f"`wildhoi leaderboard build submissions -o submissions` writes {path.name}"
-            assert (COMMITTED / path.name).read_text() == path.read_text(), hint
+    copy, front = tmp_path / "submissions", tmp_path / "README.md"
+    copy.mkdir()
+    shutil.copy(COMMITTED / "README.md", copy)
+    shutil.copy(COMMITTED.parent / "README.md", front)
+    for path in build(COMMITTED, copy, readmes=[front]):
+        committed = COMMITTED.parent / path.relative_to(tmp_path)
+        if committed.is_file():
+            hint = "`wildhoi leaderboard build submissions -o submissions --tables --readme README.md` writes it"
+            assert committed.read_text() == path.read_text(), (path.name, hint)
+    assert "(submissions/LEADERBOARD.md)" in front.read_text()
+
+
+def test_a_page_that_is_named_must_have_the_marks(tmp_path):
+    (tmp_path / "page.md").write_text("# Nothing\n")
+    with pytest.raises(InputError, match=r"page\.md: has no place for the overview; put the line"):
+        build(COMMITTED, tmp_path / "out", readmes=[tmp_path / "page.md"])
+    with pytest.raises(InputError, match=r"absent\.md: has no place"):
+        build(COMMITTED, tmp_path / "out", readmes=[tmp_path / "absent.md"])
+    assert not (tmp_path / "out").exists()

@@ -51,7 +51,7 @@ class AblationBoard:
     def to_markdown(self) -> str:
         """Pipe tables, the best of a column in bold."""
         parts = ["# Ablations"]
-        for sheet in self._sheets():
+        for sheet in self.sheets():
             parts += [f"## {markdown(sheet.title)}", markdown(sheet.origin), pipe_table(sheet), bullets(sheet.notes)]
         if self.unreadable:
             parts += ["## Not in the tables", bullets(self._exclusions())]
@@ -59,7 +59,7 @@ class AblationBoard:
 
     def to_latex(self) -> str:
         """Tables for a paper, with booktabs."""
-        return latex_document(self._sheets(), self._exclusions())
+        return latex_document(self.sheets(), self._exclusions())
 
     def to_csv(self) -> str:
         """A line for every cell and metric at full precision; with a column for the object, empty for all."""
@@ -83,14 +83,15 @@ class AblationBoard:
     def to_rich(self) -> RenderableType:
         """A view for the terminal: the interval stands below its mean."""
         parts: list[RenderableType] = []
-        for sheet in self._sheets(stacked=True):
+        for sheet in self.sheets(stacked=True):
             parts += [Text.assemble((sheet.title, "bold"), "\n", (sheet.origin, "dim")), Text()]
             parts += [_grid(sheet), Text(), rich_bullets(sheet.notes, "dim"), Text()]
         if self.unreadable:
             parts += [rich_bullets(self._exclusions(), "yellow"), Text()]
         return Group(*parts)
 
-    def _sheets(self, *, stacked: bool = False) -> list[Sheet]:
+    def sheets(self, *, stacked: bool = False) -> list[Sheet]:
+        """The tables as texts in cells; `stacked` puts intervals below their means."""
         return [_sheet(table, per_object=self.per_object, stacked=stacked) for table in self.tables]
 
     def _exclusions(self) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """`wildhoi leaderboard`: scored submissions and published results as tables, in every format."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +10,14 @@ from rich.console import RenderableType
 from evaluation.leaderboard.data import csv_document, json_document
 from evaluation.leaderboard.documents import latex_document, markdown_document
 from evaluation.leaderboard.entries import Entry, collect, reported_rows
-from evaluation.leaderboard.overview import fill_in
+from evaluation.leaderboard.overview import END, START, fill_in
 from evaluation.leaderboard.sheet import Sheet, exclusions, make_sheet
 from evaluation.leaderboard.tables import LeaderboardTable, Statistic, tables
 from evaluation.leaderboard.terminal import terminal_view
 from wildhoi.errors import InputError
 from wildhoi.files import write_text
 
-README = "README.md"
+README, TABLES = "README.md", "LEADERBOARD.md"
 
 
 @dataclass(frozen=True)
@@ -81,35 +83,52 @@ def leaderboard(
     )
 
 
-def build(folder: Path, out: Path, *, per_object: bool = False, statistic: Statistic = "mean") -> list[Path]:
+def build(
+    folder: Path,
+    out: Path,
+    *,
+    per_object: bool = False,
+    statistic: Statistic = "mean",
+    readmes: Sequence[Path] = (),
+) -> list[Path]:
     """Write LEADERBOARD.md, leaderboard.csv, leaderboard.tex and leaderboard.json into a folder, each atomically.
 
-    A README.md there that has marks for it gets an overview of the measured rows between them.
+    A README.md there that has marks for it gets an overview of the measured rows between them, and so do `readmes`.
 
     Raises:
-        InputError: there is no such folder, or the README has one mark without the other.
+        InputError: there is no such folder, or a README has one mark without the other, or one of `readmes` none.
     """
-    board = leaderboard(folder, per_object=per_object, statistic=statistic)
+    pages = {path: _filled(folder, path, out) for path in (out / README, *readmes)}
+    if unmarked := [str(path) for path in readmes if pages[path] is None]:
+        raise InputError(f"{unmarked[0]}: has no place for the overview; put the line {START} in it, and then {END}")
+    written = write_tables(leaderboard(folder, per_object=per_object, statistic=statistic), out)
+    for path, text in pages.items():
+        if text is not None:
+            write_text(path, text)
+            written.append(path)
+    return written
+
+
+def write_tables(board: Leaderboard, out: Path) -> list[Path]:
+    """Write LEADERBOARD.md, leaderboard.csv, leaderboard.tex and leaderboard.json, each atomically."""
     texts = {
-        "LEADERBOARD.md": board.to_markdown(),
+        TABLES: board.to_markdown(),
         "leaderboard.csv": board.to_csv(),
         "leaderboard.tex": board.to_latex(),
         "leaderboard.json": board.to_json(),
     }
-    if (readme := _readme(folder, out)) is not None:
-        texts[README] = readme
     for name, text in texts.items():
         write_text(out / name, text)
     return [out / name for name in texts]
 
 
-def _readme(folder: Path, out: Path) -> str | None:
-    """The README of a folder with its overview made anew; None where there is none, or it has no marks."""
-    path = out / README
+def _filled(folder: Path, path: Path, out: Path) -> str | None:
+    """A page with its overview made anew; None where there is none, or it has no marks."""
     if not path.is_file():
         return None
     try:
-        return fill_in(path.read_text(), collect(folder)[0])
+        tables_at = Path(os.path.relpath(out / TABLES, path.parent)).as_posix()
+        return fill_in(path.read_text(encoding="utf-8"), collect(folder)[0], tables_at)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     except InputError as error:

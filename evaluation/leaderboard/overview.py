@@ -14,11 +14,16 @@ START, END = "<!-- overview: made by `wildhoi leaderboard build`, not by hand --
 BASELINE = "isolation"  # the method that the others are compared with: the initial estimates as they are
 COMPARED = "translation"
 EMPTY = "No submission is scored yet."
-REST = "Means alone, every headline metric and published rows: [LEADERBOARD.md](LEADERBOARD.md)."
+REST = "Means alone, every headline metric and published rows: [LEADERBOARD.md]({tables})."
 
 
-def fill_in(text: str, entries: Sequence[Entry]) -> str | None:
+def fill_in(text: str, entries: Sequence[Entry], tables_at: str = "LEADERBOARD.md") -> str | None:
     """A text with the overview between its marks; None where it has none.
+
+    Args:
+        text: of a page.
+        entries: scored.
+        tables_at: where LEADERBOARD.md is from there.
 
     Raises:
         InputError: only one of the marks is there, or they are in the wrong order or there twice.
@@ -29,16 +34,16 @@ def fill_in(text: str, entries: Sequence[Entry]) -> str | None:
     _, found, tail = rest.partition(END)
     if not found or START in rest or END in head + tail:
         raise InputError(f"want the mark {START!r} once, and after it {END!r} once; mend them and build again")
-    return f"{head}{START}\n\n{overview(entries)}\n\n{END}{tail}"
+    return f"{head}{START}\n\n{overview(entries, tables_at)}\n\n{END}{tail}"
 
 
-def overview(entries: Sequence[Entry]) -> str:
+def overview(entries: Sequence[Entry], tables_at: str = "LEADERBOARD.md") -> str:
     """A Markdown table for each protocol and data set: medians and means, best first; official measured rows alone."""
     measured = tables([entry for entry in entries if not entry.reported], "median")
     if not measured:
         return EMPTY
     parts = [part for table in measured for part in _parts(_sheet(table))]
-    return "\n\n".join([*parts, REST])
+    return "\n\n".join([*parts, REST.format(tables=tables_at)])
 
 
 def _parts(sheet: Sheet) -> list[str]:

@@ -157,13 +157,13 @@ def _table(key: Key, entries: Sequence[Entry], statistic: Statistic, apart: str)
         return value is None, sign * (value or 0.0), entry.method, f"{entry.sha256} {entry.path}"
 
     ordered = sorted(entries, key=rank)
-    best = _best(ordered, metrics, (OVERALL, *objects), statistic)
+    best = best_of(ordered, metrics, (OVERALL, *objects), statistic)
     names = _names(ordered)
     rows = tuple(TableRow(names[i], entry, frozenset(best[i])) for i, entry in enumerate(ordered))
     return LeaderboardTable(key, entries[0].title, metrics, objects, rows, statistic, apart)
 
 
-def _best(
+def best_of(
     entries: Sequence[Entry], metrics: Sequence[Metric], scopes: Sequence[str], statistic: Statistic
 ) -> list[set[tuple[str, str]]]:
     """Per entry the (scope, metric) where nothing complete is better at the digits shown: equals are all best."""

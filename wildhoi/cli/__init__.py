@@ -18,7 +18,9 @@ from wildhoi.cli import (
     methods,
     occlusion,
     reproduce,
+    rescore,
     run,
+    study,
     submission,
     train,
 )
@@ -51,7 +53,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-GROUPS = {"data": data, "methods": methods, "submission": submission, "leaderboard": leaderboard, "body": body}
+GROUPS = {
+    "data": data,
+    "methods": methods,
+    "submission": submission,
+    "leaderboard": leaderboard,
+    "body": body,
+    "study": study,
+}
 for name, commands in GROUPS.items():
     app.add_typer(commands.app, name=name)
 app.command("demo")(run_demo)
@@ -63,6 +72,7 @@ app.command()(reproduce.reproduce)
 app.command()(train.train)
 app.command()(ablate.ablate)
 app.command()(compare.compare)
+app.command()(rescore.rescore)
 
 
 @app.command()

@@ -26,11 +26,16 @@ def picture(
     background: UInt8[Tensor, "b h w 3"] | None = None,
 ) -> UInt8[Tensor, "b h w 3"]:
     """Rasterize at three times the size and shade: a smooth picture in one call; arguments as those two have them."""
-    factor = 3
+    raster = rasterize(vertices, faces, *finer(focal, principal_point, size, 3))
+    return shade(raster, vertices, faces, colors=colors, opacity=opacity, background=background, supersampling=3)
+
+
+def finer(
+    focal: Float[Tensor, "b 2"], principal_point: Float[Tensor, "b 2"], size: tuple[int, int], times: int
+) -> tuple[Float[Tensor, "b 2"], Float[Tensor, "b 2"], tuple[int, int]]:
+    """The same camera's focal lengths, principal point and size of a picture with `times` as many pixels each way."""
     # pixel centres are integers, so it is the pixels' corners, at -0.5, that keep their place
-    fine_point = (principal_point + 0.5) * factor - 0.5
-    raster = rasterize(vertices, faces, focal * factor, fine_point, (size[0] * factor, size[1] * factor))
-    return shade(raster, vertices, faces, colors=colors, opacity=opacity, background=background, supersampling=factor)
+    return focal * times, (principal_point + 0.5) * times - 0.5, (size[0] * times, size[1] * times)
 
 
 def shade(

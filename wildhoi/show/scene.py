@@ -10,8 +10,9 @@ from jaxtyping import Float, Int, UInt8
 from wildhoi.body import BodyModel, pose_person
 from wildhoi.errors import InputError
 from wildhoi.geometry import axis_rotation, project
-from wildhoi.rendering import picture
 from wildhoi.rendering.camera import NEAR
+from wildhoi.rendering.pictures import finer, shade
+from wildhoi.rendering.raster import rasterize
 from wildhoi.schema import Annotation, Camera, Human, ObjectPose, Sample
 from wildhoi.show.window import Window
 from wildhoi.templates import Template
@@ -69,22 +70,52 @@ def make_meshes(human: Human, pose: ObjectPose | None, template: Template, body:
 
 
 def render(
-    meshes: Meshes, camera: Camera, window: Window, background: UInt8[np.ndarray, "h w 3"], opacity: float = 1.0
+    meshes: Meshes,
+    camera: Camera,
+    window: Window,
+    background: UInt8[np.ndarray, "h w 3"],
+    opacity: float = 1.0,
+    *,
+    supersampling: int = 3,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Draw meshes over a panel."""
+    """Draw meshes over a panel; the edges of less supersampling are coarser and sooner there."""
     focal, principal_point = window.view(camera)
     points = meshes.vertices @ camera.rotation.T + camera.translation
-    pixels = picture(
-        torch.from_numpy(points)[None],
-        torch.from_numpy(meshes.faces),
-        torch.from_numpy(focal)[None],
-        torch.from_numpy(principal_point)[None],
-        background.shape[:2],
-        colors=torch.from_numpy(meshes.colours),
-        opacity=opacity,
-        background=torch.from_numpy(background.copy())[None],
-    )
-    return np.asarray(pixels[0].numpy())
+    left, top, right, bottom = _covered(points, focal, principal_point, background.shape)
+    pixels = background.copy()
+    if right > left and bottom > top:
+        # what the meshes do not cover need not be worked out
+        posed, faces = torch.from_numpy(points.astype(np.float32))[None], torch.from_numpy(meshes.faces)
+        corner = (principal_point - [left, top]).astype(np.float32)
+        lens = torch.from_numpy(focal.astype(np.float32))[None], torch.from_numpy(corner)[None]
+        drawn = shade(
+            rasterize(posed, faces, *finer(*lens, (bottom - top, right - left), supersampling)),
+            posed,
+            faces,
+            colors=torch.from_numpy(meshes.colours.astype(np.float32)),
+            opacity=opacity,
+            background=torch.from_numpy(pixels[top:bottom, left:right].copy())[None],
+            supersampling=supersampling,
+        )
+        pixels[top:bottom, left:right] = drawn[0].numpy()
+    return pixels
+
+
+def _covered(
+    points: Float[np.ndarray, "n 3"],
+    focal: Float[np.ndarray, "2"],
+    principal_point: Float[np.ndarray, "2"],
+    shape: tuple[int, ...],
+) -> tuple[int, int, int, int]:
+    """The pixels (left, top, right, bottom) that hold a mesh; the whole panel where it reaches behind the camera."""
+    height, width = shape[:2]
+    if not (points[:, 2] > NEAR).all():
+        return 0, 0, width, height
+    seen = project(points, focal, principal_point)
+    low, high = np.floor(seen.min(axis=0)) - 1, np.ceil(seen.max(axis=0)) + 2
+    left, top = np.clip(low, 0, [width, height]).astype(int)
+    right, bottom = np.clip(high, 0, [width, height]).astype(int)
+    return int(left), int(top), int(right), int(bottom)
 
 
 def from_the_side(camera: Camera) -> Camera:

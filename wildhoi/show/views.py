@@ -95,7 +95,9 @@ def space_around(
     return Space(middle, float((room / np.maximum(reach, LEAST / 2)).min()), size)
 
 
-def view(meshes: Meshes, space: Space, rotation: Float[np.ndarray, "3 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def view(
+    meshes: Meshes, space: Space, rotation: Float[np.ndarray, "3 3"], *, supersampling: int = 3
+) -> UInt8[np.ndarray, "h w 3"]:
     """Meshes on the ground of a view, before lines through the pelvis at every length of the bar."""
     camera, window = space.camera(rotation), space.window
     lined = ground(window)
@@ -104,7 +106,7 @@ def view(meshes: Meshes, space: Space, rotation: Float[np.ndarray, "3 3"]) -> UI
     step = space.bar * space.metre
     lined[:, np.arange(pelvis[0] % step, width, step).astype(int)] = LINE
     lined[np.arange(pelvis[1] % step, height, step).astype(int)] = LINE
-    return render(meshes, camera, window, lined)
+    return render(meshes, camera, window, lined, supersampling=supersampling)
 
 
 def views(
