@@ -41,10 +41,15 @@ def fail(place, image_id):
     (place / "scores.json").write_text(json.dumps(scores))
 
 
+def reseal(place):
+    """Let a row's scores say that they are of the predictions beside them."""
+    scores = json.loads((place / "scores.json").read_text())
+    scores["submission"]["sha256"] = sha256_file(place / "predictions.parquet")
+    (place / "scores.json").write_text(json.dumps(scores))
+
+
 def reorder(place, seed):
     """Shuffle a row's predictions: other bytes, and another hash, of the same reconstructions."""
     table = pd.read_parquet(place / "predictions.parquet").sample(frac=1, random_state=seed)
     table.to_parquet(place / "predictions.parquet", index=False)
-    scores = json.loads((place / "scores.json").read_text())
-    scores["submission"]["sha256"] = sha256_file(place / "predictions.parquet")
-    (place / "scores.json").write_text(json.dumps(scores))
+    reseal(place)

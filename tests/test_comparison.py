@@ -234,6 +234,19 @@ def test_images_that_one_lacks_are_lost_and_in_no_difference(copy):
     assert back.differences[0].wins == pytest.approx(1 - 0.45)
 
 
+@pytest.mark.parametrize(
+    ("count", "words", "bounded"),
+    [(19, "fewer than 20 videos is too narrow", True), (4, "no interval below 5 videos", False), (20, "", True)],
+)
+def test_few_videos_are_warned_of(copy, count, words, bounded):
+    pair = [copy("one", lambda t: t.iloc[:count]), copy("two", lambda t: t.iloc[:count], method="flow-prior")]
+    found = compare_submissions(pair, None, ["translation"], resamples=FEW)
+    (each,) = found.differences
+    assert each.clusters == count and (each.low is not None) == bounded
+    warnings = [note for note in found.notes if "too narrow" in note or "no interval" in note]
+    assert len(warnings) == bool(words) and all(words in note for note in warnings)
+
+
 def test_a_sphere_has_no_rotation():
     found = by_metric(compare_submissions([ROWS / "phosa", ROWS / "flow-prior"], resamples=FEW))
     assert found["rotation"].images == 175 and found["translation"].images == 200

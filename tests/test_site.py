@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import command
 import numpy as np
+import pandas as pd
 import pytest
 import site_made
 from PIL import Image
@@ -309,6 +310,32 @@ def test_rows_that_do_not_compare_have_no_ranks(rows, tmp_path):
     (other / "phosa" / "scores.json").write_text(json.dumps(scores))
     (section, *_) = sections(other, collect(other)[0], "median", 200)
     assert "do not compare" in section.trouble and not section.ranked and len(section.results) == 4
+
+
+def test_one_bad_submission_takes_nobody_s_pictures(rows, tmp_path):
+    mixed = tmp_path / "rows"
+    for name in ("phosa", "isolation"):
+        shutil.copytree(rows / name, mixed / name)
+    (mixed / "isolation" / "predictions.parquet").write_bytes(b"PAR1 but not for long")
+    site_made.reseal(mixed / "isolation")
+    site = build_site(mixed, tmp_path / "site", FEW)
+    (trouble,) = site.troubles
+    assert trouble.startswith("open-small-1: isolation: ") and "could not be drawn" in trouble
+    page = (site.path / "images" / "open-small-1" / "cello-test-00000.html").read_text()
+    assert page.count("no picture") == 1 and page.count("over the picture") >= 2
+
+
+def test_objects_at_the_end_of_the_world_are_drawn(rows, tmp_path):
+    far = tmp_path / "rows"
+    shutil.copytree(rows / "phosa", far / "phosa")
+    table = pd.read_parquet(far / "phosa" / "predictions.parquet")
+    places = [[1e6, 0, 0], [0, 0, -50.0], [0, 0, 1e-3], [3e4, -3e4, 3e4]]
+    for row in range(len(table)):
+        table.at[row, "object_translation"] = np.float32(places[row % 4])
+    table.to_parquet(far / "phosa" / "predictions.parquet", index=False)
+    site_made.reseal(far / "phosa")
+    site = build_site(far, tmp_path / "site", FEW)
+    assert not site.troubles and site.pictures == 8 * 8 + 8 * 4
 
 
 def test_names_of_files_are_harmless():

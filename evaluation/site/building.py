@@ -1,6 +1,6 @@
 """`wildhoi leaderboard build`: a folder of submissions in, a folder of plain files out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from evaluation.leaderboard.board import Leaderboard, leaderboard, write_tables
 from evaluation.leaderboard.entries import collect, reported_rows
 from evaluation.leaderboard.tables import Statistic
 from evaluation.site.content import Section, sections
+from evaluation.site.drawing import names_of
 from evaluation.site.gallery import Gallery, Part, Progress, draw_gallery, find_folder, named_folders, plan_gallery
 from evaluation.site.pages import render_pages, static_files
 from wildhoi.dataset import DataFolder
@@ -82,7 +83,7 @@ def build_site(folder: Path, out: Path, options: SiteOptions | None = None, prog
         pages = render_pages(parts, sheets, board.notes)
     _write(out, pages, board)
     removed = _clear(out, set(pages) | {name for part in parts for name in part.gallery.files()} | _faces(out))
-    troubles = tuple(f"{part.section.slug}: {part.gallery.trouble}" for part in parts if part.gallery.trouble)
+    troubles = tuple(f"{part.section.slug}: {trouble}" for part in parts for trouble in _troubles(part))
     drawn = sum(len(part.drawn) for part in parts)
     return Site(out, len(pages), drawn, removed, troubles)
 
@@ -109,11 +110,24 @@ def _part(
     return Part(section, gallery, frozenset(name for name in gallery.files() if (out / name).is_file()))
 
 
+def _troubles(part: Part) -> Iterator[str]:
+    """Why there are no pictures, or which are not there although there are scores."""
+    if part.gallery.trouble:
+        yield part.gallery.trouble
+    for result in part.section.measured:
+        keys = {shot.keys[result.slug] for shot in part.gallery.every if result.slug in shot.keys}
+        lost = sum(not all(part.has(name) for name in names_of(key)) for key in keys)
+        if lost and not part.gallery.trouble:
+            yield f"{result.row.name}: {lost} images could not be drawn; `wildhoi submission validate` may say why"
+
+
 def _require_site(out: Path) -> None:
     """Refuse a folder that holds what is not a site's."""
     require_writable(out)
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
-        raise InputError(f"{out}: holds something else than a site; give a new folder, or an empty one")
+        raise InputError(
+            f"{out}: holds something else than a site; give a new or an empty folder, or --tables for the tables"
+        )
     write_text(out / MARK, "")
 
 

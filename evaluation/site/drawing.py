@@ -97,9 +97,9 @@ def draw(picture: Picture, done: Path) -> None:
         _save(picture_in(sample.image, sample.image_box, scene.window), picture.out / input_name(picture.input))
     absent = {}
     for wanted in picture.wanted:
-        row = truth if wanted.submission is None else _rows(wanted.submission).get(picture.image_id)
-        if row is None or isinstance(row, Failure):
-            absent[wanted.key] = "no row" if row is None else row.reason
+        row = truth if wanted.submission is None else _row(wanted.submission, picture.image_id)
+        if isinstance(row, Failure):
+            absent[wanted.key] = row.reason
         else:
             _draw_row(row, scene, (picture.out, wanted.key))
     write_text(done, json.dumps(absent))
@@ -115,9 +115,18 @@ def _truths(path: Path, split: str, name: str) -> dict[str, Annotation]:
     return {truth.image_id: truth for truth in load_annotations(_folder(path), split, [name])}
 
 
+def _row(path: Path, image_id: str) -> Reconstruction | Failure:
+    """What a submission has of an image; one that is not valid takes nobody else's pictures away."""
+    rows = _rows(path)
+    return Failure(image_id, rows) if isinstance(rows, str) else rows.get(image_id, Failure(image_id, "no row"))
+
+
 @lru_cache(maxsize=KEPT_OPEN)
-def _rows(path: Path) -> dict[str, Reconstruction | Failure]:
-    return {row.image_id: row for row in read_submission(path).rows}
+def _rows(path: Path) -> dict[str, Reconstruction | Failure] | str:
+    try:
+        return {row.image_id: row for row in read_submission(path).rows}
+    except InputError as error:
+        return str(error)
 
 
 @lru_cache(maxsize=32)

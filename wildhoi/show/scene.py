@@ -112,6 +112,8 @@ def _covered(
     if not (points[:, 2] > NEAR).all():
         return 0, 0, width, height
     seen = project(points, focal, principal_point)
+    if not np.isfinite(seen).all():  # farther away than numbers go
+        return 0, 0, width, height
     low, high = np.floor(seen.min(axis=0)) - 1, np.ceil(seen.max(axis=0)) + 2
     left, top = np.clip(low, 0, [width, height]).astype(int)
     right, bottom = np.clip(high, 0, [width, height]).astype(int)
