@@ -113,7 +113,9 @@ def _part(
 def _troubles(part: Part) -> Iterator[str]:
     """Why there are no pictures, or which are not there although there are scores."""
     if part.gallery.trouble:
-        yield part.gallery.trouble
+        yield f"no pictures: {part.gallery.trouble}"
+    if part.gallery.note:
+        yield part.gallery.note
     for result in part.section.measured:
         keys = {shot.keys[result.slug] for shot in part.gallery.every if result.slug in shot.keys}
         lost = sum(not all(part.has(name) for name in names_of(key)) for key in keys)

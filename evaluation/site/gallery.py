@@ -21,6 +21,7 @@ from wildhoi.open_scenes.truth import truth_of
 EXTREMES = 4
 """Best and worst images on a method's page."""
 SCORED = "scored"
+BARE = "drawn without photographs: the inputs of {} are not at hand; --data says where they are"
 Progress = Callable[[str, int, int], None]
 
 
@@ -46,12 +47,14 @@ class Gallery:
         shots: that have a page, by object and id.
         extremes: of each result, by the name of its page: its best images, then its worst, of all there are.
         trouble: why nothing is drawn.
+        note: what is drawn without.
     """
 
     data: DataFolder | None = None
     shots: tuple[Shot, ...] = ()
     extremes: Mapping[str, tuple[tuple[Shot, ...], tuple[Shot, ...]]] = field(default_factory=dict)
     trouble: str = ""
+    note: str = ""
 
     @property
     def every(self) -> tuple[Shot, ...]:
@@ -122,12 +125,12 @@ def plan_gallery(section: Section, data: DataFolder, per_object: int | None) -> 
     rows = [place for name in sorted(set(objects)) for place in _evenly(objects, name, per_object)]
     shots = {row: _shot(section, data, row, section.measured) for row in rows}
     extremes = {
-        result.slug: tuple(
-            tuple(_shot(section, data, row, [result]) for row in end) for end in _extremes(section, result)
-        )
+        result.slug: [tuple(_shot(section, data, row, [result]) for row in end) for end in _extremes(section, result)]
         for result in section.measured
     }
-    return Gallery(data, tuple(shots.values()), {slug: (ends[0], ends[1]) for slug, ends in extremes.items()})
+    note = "" if data.categories(section.table.key.split, "samples") else BARE.format(data.name)
+    ends = {slug: (best, worst) for slug, (best, worst) in extremes.items()}
+    return Gallery(data, tuple(shots.values()), ends, note=note)
 
 
 def _evenly(objects: Sequence[str], name: str, count: int | None) -> list[int]:

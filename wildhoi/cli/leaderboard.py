@@ -116,7 +116,7 @@ def _say_site(site: "Site", *, as_json: bool) -> None:
     if as_json:
         return show_json({**asdict(site), "path": str(site.path)})
     for trouble in site.troubles:
-        say(f"no pictures of {printable(trouble)}")
+        say(printable(trouble))
     removed = f", {site.removed} stale files removed" if site.removed else ""
     say(f"wrote {site.pages} pages and {site.pictures} pictures and scenes{removed}; open {site.path / 'index.html'}")
 
