@@ -44,13 +44,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Rescored:
-    """A submission scored again; `reason` says why it was not, where `new` is None."""
+    """A submission scored again; `reason` says why it was not, where `new` is None.
+
+    `coverage` is images scored and images there are, before and now.
+    """
 
     path: str
     old: str = ""
     protocol: str = ""
     official: bool = False
     metrics: Mapping[str, Change] = field(default_factory=dict)
+    coverage: tuple[tuple[int, int] | None, tuple[int, int] | None] = (None, None)
     reason: str = ""
     missing: bool = False
     new: Scores | None = None
@@ -62,6 +66,7 @@ class Rescored:
             "old": self.old,
             "protocol": self.protocol,
             "official": self.official,
+            "coverage": [None if side is None else {"scored": side[0], "images": side[1]} for side in self.coverage],
             "metrics": {name: asdict(change) for name, change in self.metrics.items()},
             "reason": self.reason,
         }
@@ -133,7 +138,8 @@ def _rescored(
         _called(stored["protocol"]),
         _called(protocol),
         new.scores["official"],
-        _changes(path / PER_IMAGE, before, new),
+        _changes(path / PER_IMAGE, before, new, _ignored(stored, rules)),
+        coverage=(_coverage(stored), _coverage(new.scores)),
         new=new,
     )
 
@@ -152,7 +158,23 @@ def _body(stored: Mapping[str, Any]) -> Any:
     return model if model in BODY_MODELS else None
 
 
-def _changes(path: Path, before: Any, new: Scores) -> dict[str, Change]:
+def _coverage(scores: Mapping[str, Any]) -> tuple[int, int] | None:
+    """How many images were scored, of how many; None where a score file does not say."""
+    overall = scores.get("overall")
+    found = overall.get("coverage") if isinstance(overall, dict) else None
+    scored, images = (found.get(name) if isinstance(found, dict) else None for name in ("scored", "images"))
+    return (scored, images) if isinstance(scored, int) and isinstance(images, int) else None
+
+
+def _ignored(stored: Mapping[str, Any], rules: Protocol) -> frozenset[str]:
+    """Objects whose rotation no mean counts: spheres, unless the protocol says that theirs is 0."""
+    spheres = stored.get("spheres")
+    if rules.sphere_rotation == "zero" or not isinstance(spheres, list):
+        return frozenset()
+    return frozenset(map(str, spheres))
+
+
+def _changes(path: Path, before: Any, new: Scores, spheres: frozenset[str]) -> dict[str, Change]:
     """Every metric that either side has, image by image; raises InputError where the stored table is none of scores."""
     metrics = [name for name in METRICS if name in before.schema.names or (new.rows and name in new.rows[0])]
     try:
@@ -161,6 +183,10 @@ def _changes(path: Path, before: Any, new: Scores) -> dict[str, Change]:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a table of scores ({error}); evaluate the submission again") from None
     found = {name: {row["image_id"]: float(row.get(name, np.nan)) for row in new.rows} for name in metrics}
+    for row in new.rows:
+        for side in (stored, found):
+            if row["object"] in spheres and "rotation" in side:
+                side["rotation"][row["image_id"]] = np.nan
     return {name: _change(METRICS[name].unit, stored[name], found[name]) for name in metrics}
 
 

@@ -234,6 +234,27 @@ def test_images_that_one_lacks_are_lost_and_in_no_difference(copy):
     assert back.differences[0].wins == pytest.approx(1 - 0.45)
 
 
+def test_where_nothing_can_be_told_it_is_said(copy):
+    pair = [copy("one", lambda t: t.iloc[:6]), copy("two", lambda t: t.iloc[:6], method="isolation")]
+    found = compare_submissions(pair, resamples=FEW)
+    assert {each.verdict for each in found.differences} == {"tie"}
+    assert any("6 videos or fewer cannot tell in 6 tests at once" in note for note in found.notes)
+    alone = compare_submissions(pair, None, ["translation"], resamples=FEW)
+    assert alone.differences[0].verdict == "worse" and not any("cannot tell" in note for note in alone.notes)
+
+
+def test_nothing_scored_is_nothing_to_compare(copy, tmp_path):
+    def none(table):
+        table["status"] = "failed"
+        table[table.select_dtypes("number").columns] = np.nan
+        return table
+
+    with pytest.raises(InputError, match="there is nothing to compare"):
+        compare_submissions([ROWS / "phosa", copy("none", none)], resamples=FEW)
+    with pytest.raises(InputError, match="no such folder"):
+        compare_submissions([ROWS / "phosa", tmp_path / "nowhere"])
+
+
 @pytest.mark.parametrize(
     ("count", "words", "bounded"),
     [(19, "fewer than 20 videos is too narrow", True), (4, "no interval below 5 videos", False), (20, "", True)],

@@ -480,6 +480,9 @@ def test_verifying_scores_both_sides(command, board, data, tmp_path):
     assert "method is 'other'" in command(*words, "--rerun", again).first
     two = ("leaderboard", "verify", board / "open" / "two", *words[3:], "--own", "--json")
     assert json.loads(command(*two).out)["added"] and "keeps the ledger" in mark(board, "two").line.how
+    command(*words, "--own")
+    assert "run again" in mark(board, "one").line.how  # says more than who made it
+    assert "no such folder" in command("leaderboard", "verify", board / "nowhere", *words[3:], "--own").first
 
 
 # What is committed

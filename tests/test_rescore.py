@@ -17,7 +17,7 @@ from evaluation.evaluate import Options, evaluate
 from evaluation.leaderboard.board import leaderboard
 from evaluation.leaderboard.tables import _shipped_hash
 from evaluation.protocol import load_protocol
-from evaluation.rescoring import newest, replace_scores, rescore
+from evaluation.rescoring import _coverage, newest, replace_scores, rescore
 from evaluation.scores import PER_IMAGE, SCORES, write_scores
 from wildhoi.dataset import load_annotations
 from wildhoi.errors import InputError
@@ -90,6 +90,22 @@ def test_the_same_version_finds_the_same(scored, data):
     assert all(change.changed == 0 and change.difference in (None, 0.0) for change in found.metrics.values())
     assert {change.images for name, change in found.metrics.items() if name == "translation"} == {5}
     assert contents(scored) == before
+
+
+def test_a_sphere_s_rotation_is_in_no_mean(scored, data):
+    change = only(scored, data).metrics["rotation"]
+    stored = json.loads((scored / "open" / "theirs" / SCORES).read_text())["overall"]["metrics"]["rotation"]
+    assert change.images == stored["n"] == 2 and change.old == pytest.approx(stored["mean"], abs=1e-5)
+
+
+def test_lost_coverage_is_told(scored, data, command):
+    told = command("rescore", scored, "--data", data.path, "--protocol", "open@1")
+    assert told.code == 0 and "images scored" not in told.err
+    found = only(scored, data)
+    assert found.coverage == ((5, 6), (5, 6))
+    stored = json.loads((scored / "open" / "theirs" / SCORES).read_text())
+    stored["overall"]["coverage"] |= {"scored": 5, "images": 5}
+    assert _coverage(stored) == (5, 5) and _coverage({"overall": 3}) is None
 
 
 def test_another_version_is_compared_image_by_image(scored, data, second):

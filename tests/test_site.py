@@ -21,7 +21,7 @@ from evaluation.site import SiteOptions, build_site
 from evaluation.site.charts import BOTTOM, HEIGHT, TOP, cumulative, scale_of
 from evaluation.site.content import image_slug, sections, slug_of
 from evaluation.site.drawing import Picture, Wanted, draw, input_name, names_of
-from evaluation.site.ranking import duels, ranks
+from evaluation.site.ranking import duels, parted, ranks
 from evaluation.site.shapes import decimated, packed, sparse_body, sparse_object
 from evaluation.surfaces import point_to_surface
 from wildhoi.body import load_body, pose_person
@@ -83,6 +83,13 @@ def test_a_method_beside_itself_shares_its_rank(errors):
 
 def test_one_method_alone_is_first():
     assert [str(rank) for rank in ranks(duels(field_of([np.ones(9)]), "translation", 100))] == ["1"]
+
+
+def test_many_methods_are_still_told_apart():
+    """The smallest p-value there is, times the number of pairs, must stay one that counts."""
+    random = np.random.default_rng(3)
+    won = duels(field_of([10 * k + random.normal(0, 1, 60) for k in range(34)]), "translation", 200)
+    assert [str(rank) for rank in ranks(won)] == [str(k + 1) for k in range(34)]
 
 
 # Charts
@@ -259,10 +266,28 @@ def test_the_front_page_says_ranks_and_intervals(site):
     assert text.index("Open set") < text.index("WildHOI")
 
 
+def test_published_rows_stand_in_the_order_of_their_means(site):
+    text = (site.path / "index.html").read_text()
+    board = text[text.index('id="wildhoi-1"') :]
+    places = [
+        board.index(f">{name}<") for name in ("KPS Flow (with contact)", "KPS Flow (w/o contact)", "PHOSA", "Isolation")
+    ]
+    assert places == sorted(places)
+
+
+def test_lines_part_what_is_surely_apart(errors):
+    order = [0, 2, 1, 3]
+    assert parted(duels(field_of([errors[k] for k in order]), "translation", 1000)) == [2, 3]
+    assert parted(np.array([[0, 0, 1], [0, 0, 0], [-1, 0, 0]])) == []
+    assert parted(np.zeros((0, 0), int)) == []
+
+
 def test_a_failure_is_shown_as_one(site):
     (odd,) = (page for page in (site.path / "methods").iterdir() if "script" in page.name)
     text = odd.read_text()
-    assert "Worst images" in text and "rank" not in text.split("</p>")[0]
+    assert "no rank: 1 of 200 images not scored" in text
+    worst = text[text.index("Worst images") :]
+    assert worst.index("no reconstruction") < worst.index("<img") and "violin-test-00000" in worst
     page = (site.path / "images" / "open-small-1" / "violin-test-00000.html").read_text()
     assert page.count("no reconstruction") == 1
 
@@ -291,6 +316,16 @@ def test_a_row_that_goes_takes_its_pages_along(rows, site, tmp_path):
     assert found.removed > 10 and not any("script" in page.name for page in (out / "methods").iterdir())
     left = {path.name: path.stat().st_mtime_ns for path in (out / "pictures").iterdir()}
     assert left.items() <= kept.items() and len(left) < len(kept)
+
+
+def test_what_is_in_no_table_is_told(rows, tmp_path, monkeypatch, capfd):
+    broken = tmp_path / "rows"
+    for name in ("phosa", "isolation"):
+        shutil.copytree(rows / name, broken / name)
+    (broken / "isolation" / "scores.json").write_text("{")
+    for words in (("-o", tmp_path / "tables", "--tables"), ("-o", tmp_path / "site", "--images", "1")):
+        told = command.run(monkeypatch, capfd, "leaderboard", "build", broken, *words)
+        assert told.code == 0 and "isolation/scores.json" in told.err
 
 
 def test_foreign_folders_are_left_alone(rows, tmp_path):
@@ -367,4 +402,5 @@ def test_the_command(rows, tmp_path, monkeypatch, capfd):
     assert build().code == 2 and "holds something else than a site" in build().first
     shutil.rmtree(out)
     twice = build("--data", "open-sample", "--data", "open-sample")
-    assert twice.code == 2 and "given twice" in twice.first
+    assert twice.code == 2 and "given twice" in twice.first and not out.exists()
+    assert build("--readme", "x.md").code == 2

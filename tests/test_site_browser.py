@@ -87,6 +87,28 @@ def test_tables_filter_and_switch(site, browser):
     assert "only-mean" in browser.run(shown) and "only-median" not in browser.run(shown)
 
 
+def test_the_other_statistic_sorts_too(site, browser):
+    browser.open(site / "index.html")
+    sorting = "document.querySelector('table.main th[aria-sort]')"
+    values = f"{ROWS}.map(r => Number(r.cells[{sorting}.cellIndex].dataset.value))"
+    median, label = browser.run(values), browser.run(f"{sorting}.textContent")
+    click(browser, "document.querySelector('input[value=mean]')")
+    mean = browser.run(values)
+    assert median == sorted(median) and mean == sorted(mean) and mean != median
+    assert browser.run(f"{sorting}.textContent") == label
+    assert browser.run(f"getComputedStyle({sorting}).display") != "none"
+
+
+def test_what_is_not_known_passes_no_filter(site, browser):
+    browser.open(site / "index.html")
+    browser.run(f"delete {ROWS}[0].dataset.inputs")
+    browser.run(
+        "(f => { f.value = 'human_occlusion'; f.dispatchEvent(new Event('input')); })"
+        "(document.querySelector('[data-filter=inputs]'))"
+    )
+    assert "flow-prior" not in browser.run(NAMES) and len(browser.run(NAMES)) == 2
+
+
 def test_tabs_and_curves(site, browser):
     browser.open(site / "index.html")
     tabs = "[...document.querySelector('.tabs').querySelectorAll('.tab')].map(t => t.hidden)"

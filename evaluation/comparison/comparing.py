@@ -9,13 +9,24 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from evaluation.comparison.reading import Contestant, Field, read_field
-from evaluation.comparison.statistics import RESAMPLES, Paired, holm, is_sure, paired_statistics
+from evaluation.comparison.statistics import (
+    LEVEL,
+    RESAMPLES,
+    Paired,
+    enough_exchanges,
+    holm,
+    is_sure,
+    least_p,
+    paired_statistics,
+)
 from evaluation.intervals import FEW_CLUSTERS, MIN_CLUSTERS
 from evaluation.leaderboard.tables import main_metric
 from evaluation.metrics import METRICS
 from wildhoi.errors import InputError
 
 OVERALL = "all images"
+CAUTION = 200
+"""Videos below which errors with heavy tails make verdicts on means wrong more often than they say."""
 FAR = 5
 """Images shown at either end."""
 
@@ -116,12 +127,16 @@ def compare_submissions(
     first = _baseline_of(folders, baseline)
     own = field.contestants[first]
     others = [each for number, each in enumerate(field.contestants) if number != first]
+    scopes = list(_scopes(field, by_object=by_object))
+    draws = resamples, enough_exchanges(len(scopes) * len(others) * len(chosen), resamples)
     found = [
         difference
-        for scope, images in _scopes(field, by_object=by_object)
+        for scope, images in scopes
         for other in others
-        for difference in _differences(field, own, other, chosen, scope, images, resamples)
+        for difference in _differences(field, (own, other), chosen, scope, images, draws)
     ]
+    if not found:
+        raise InputError("there is nothing to compare: no image was scored of both, in any of these metrics")
     settled = tuple(_settle(found))
     main = main_metric([METRICS[name] for name in chosen]).name
     far = tuple(image for other in others for image in _far(field, own, other, main))
@@ -159,17 +174,17 @@ def _scopes(field: Field, *, by_object: bool) -> Iterator[tuple[str, Bool[np.nda
 
 def _differences(
     field: Field,
-    own: Contestant,
-    other: Contestant,
+    pair: tuple[Contestant, Contestant],
     metrics: Sequence[str],
     scope: str,
     images: Bool[np.ndarray, " n"],
-    resamples: int,
+    draws: tuple[int, int],
 ) -> Iterator[Difference]:
-    pairs = {name: [field.values(each, name)[images] for each in (own, other)] for name in metrics}
+    other = pair[1]
+    pairs = {name: [field.values(each, name)[images] for each in pair] for name in metrics}
     gaps = np.stack([theirs - ours for ours, theirs in pairs.values()], axis=1)
     videos = [video for video, there in zip(field.video_ids, images, strict=True) if there]
-    for name, paired in zip(metrics, paired_statistics(gaps, videos, scope, resamples), strict=True):
+    for name, paired in zip(metrics, paired_statistics(gaps, videos, scope, *draws), strict=True):
         if paired is not None:
             yield _difference(other.name, name, scope, paired, *pairs[name])
 
@@ -228,7 +243,10 @@ def _far(field: Field, own: Contestant, other: Contestant, metric: str) -> Itera
 
 def _notes(field: Field, own: Contestant, others: Sequence[Contestant], found: Sequence[Difference]) -> Iterator[str]:
     yield "difference: the other's mean less the baseline's, over images that both scored; 95 % interval over videos"
-    yield "p: paired permutation test, videos exchanged whole, corrected for all tests here (Holm); tie: not below 0.05"
+    yield "p: paired permutation test, videos exchanged whole, corrected for all tests here (Holm); intervals are not"
+    yield "tie: the interval holds 0, or p is not below 0.05"
+    if any(each.path.resolve() == own.path.resolve() for each in others):
+        yield "a submission is compared with itself"
     yield "wins: images where the other is better, ties half; what only one scored is won by it"
     for each in (own, *others):
         lost = sum(status != "scored" for status in each.status)
@@ -241,3 +259,10 @@ def _notes(field: Field, own: Contestant, others: Sequence[Contestant], found: S
         yield f"no interval below {MIN_CLUSTERS} videos, so no verdict either: a tie"
     if few and few[-1] >= MIN_CLUSTERS:
         yield f"an interval over fewer than {FEW_CLUSTERS} videos is too narrow"
+    if dull := [each.clusters for each in found if len(found) * least_p(each.clusters) >= LEVEL]:
+        yield f"{max(dull)} videos or fewer cannot tell in {len(found)} tests at once: always a tie; ask for less"
+    if any(MIN_CLUSTERS <= each.clusters < CAUTION for each in found):
+        yield (
+            f"over fewer than {CAUTION} videos a few images that are far off make means, intervals and verdicts less "
+            "certain than they say (docs/leaderboard.md); see the wins too"
+        )

@@ -88,6 +88,8 @@ def read_field(folders: Sequence[Path]) -> Field:
 
 
 def _scores(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, want one of a scored submission")
     if not (folder / SCORES).is_file():
         raise InputError(f"{folder}: has no {SCORES}; score the submission first: wildhoi evaluate {folder}")
     scores = read_scores(folder / SCORES)
@@ -118,7 +120,7 @@ def _require_alike(folders: Sequence[Path], scores: Sequence[Mapping[str, Any]])
 
 
 def _told(value: Any) -> str:
-    return short(str(value)) if isinstance(value, str | int) else "another table of hashes" if value else "nothing"
+    return short(str(value))[:16] if isinstance(value, str | int) else "others" if value else "nothing"
 
 
 def _table(folder: Path) -> dict[str, dict[str, Any]]:

@@ -93,7 +93,7 @@ def signed(value: float, digits: int) -> str:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.01" if value < 0.01 else f"{value:.2f}"
 
 
 def _far_title(comparison: Comparison, method: str) -> str:

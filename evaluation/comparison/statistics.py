@@ -12,6 +12,8 @@ from evaluation.sampling import uniform_numbers
 RESAMPLES = 10_000
 LEVEL = 0.05
 """Of the corrected test, and of the interval: what is more likely by chance is a tie."""
+PER_TEST = 200
+"""Exchanges for each test that p-values are corrected for: what cannot be rarer than one in them stays below 0.005."""
 PIECE = 500
 """Resamples worked out at once: memory stays below 100 MB for 10,000 clusters."""
 MOST_EXACT = 13
@@ -32,19 +34,24 @@ class Paired(NamedTuple):
 
 
 def paired_statistics(
-    differences: Float[np.ndarray, "n m"], clusters: Sequence[str], key: str, resamples: int = RESAMPLES
+    differences: Float[np.ndarray, "n m"],
+    clusters: Sequence[str],
+    key: str,
+    resamples: int = RESAMPLES,
+    exchanges: int | None = None,
 ) -> list[Paired | None]:
     """The statistics of each column of differences; NaN is left out, None where nothing is left.
 
     The interval is that of `evaluation.intervals`: bootstrap-t over whole clusters. The p-value is of a permutation
     test: under the null hypothesis the two methods of a pair may be exchanged, in all images of a cluster together,
-    which turns the sign of the cluster's sum. It is exact up to 13 clusters, above of `resamples` random exchanges.
+    which turns the sign of the cluster's sum. It is exact up to 13 clusters, above of random exchanges.
 
     Args:
         differences: a row per image, a column per metric.
         clusters: what was filmed together, of each image.
         key: keys the random stream; the order of the images changes nothing.
-        resamples: of the bootstrap and of the test.
+        resamples: of the bootstrap.
+        exchanges: of the test; default as many. No p-value can be below 1 / (exchanges + 1).
     """
     found: list[Paired | None] = [None] * differences.shape[1]
     known = ~np.isnan(differences)
@@ -52,7 +59,9 @@ def paired_statistics(
         columns = np.flatnonzero((known == pattern[:, None]).all(axis=0))
         if pattern.any():
             values = _of_clusters(differences[pattern][:, columns], np.asarray(clusters, object)[pattern])
-            for column, paired in zip(columns, _statistics(*values, key, resamples), strict=True):
+            for column, paired in zip(
+                columns, _statistics(*values, key, resamples, exchanges or resamples), strict=True
+            ):
                 found[column] = paired
     return found
 
@@ -69,11 +78,11 @@ def _of_clusters(
 
 
 def _statistics(
-    sums: Float[np.ndarray, "g m"], sizes: Float[np.ndarray, " g"], key: str, resamples: int
+    sums: Float[np.ndarray, "g m"], sizes: Float[np.ndarray, " g"], key: str, resamples: int, exchanges: int
 ) -> Iterator[Paired]:
     groups, images = len(sizes), int(sizes.sum())
     mean = sums.sum(axis=0) / images
-    p_values = _p_values(sums, key, resamples)
+    p_values = _p_values(sums, key, exchanges)
     if groups < MIN_CLUSTERS:
         yield from (Paired(float(m), None, None, float(p), images, groups) for m, p in zip(mean, p_values, strict=True))
         return
@@ -113,7 +122,7 @@ def _counts(groups: int, count: int, key: str, number: int) -> Float[np.ndarray,
     return np.bincount((drawn + rows).ravel(), minlength=count * groups).reshape(count, groups).astype(np.float64)
 
 
-def _p_values(sums: Float[np.ndarray, "g m"], key: str, resamples: int) -> Float[np.ndarray, " m"]:
+def _p_values(sums: Float[np.ndarray, "g m"], key: str, exchanges: int) -> Float[np.ndarray, " m"]:
     """How rarely an exchange of the methods in some clusters makes a difference as large as the one seen."""
     groups = len(sums)
     seen = np.abs(sums.sum(axis=0)) - 1e-9 * np.abs(sums).sum(axis=0)  # what is equal but for rounding is equal
@@ -121,15 +130,25 @@ def _p_values(sums: Float[np.ndarray, "g m"], key: str, resamples: int) -> Float
         kept = (np.arange(2**groups)[:, None] >> np.arange(groups) & 1).astype(bool)
         return np.asarray((_totals(kept, sums) >= seen).mean(axis=0))
     larger = np.zeros(sums.shape[1])
-    for number, count in _pieces(resamples):
+    for number, count in _pieces(exchanges):
         kept = uniform_numbers(count, groups, "exchange", key, number) < 0.5
         larger += (_totals(kept, sums) >= seen).sum(axis=0)
-    return np.asarray((1 + larger) / (1 + resamples))
+    return np.asarray((1 + larger) / (1 + exchanges))
 
 
 def _totals(kept: Bool[np.ndarray, "r g"], sums: Float[np.ndarray, "g m"]) -> Float[np.ndarray, "r m"]:
     """Sizes of the sums where the clusters that are not kept are exchanged."""
     return np.asarray(np.abs(2 * (kept.astype(np.float64) @ sums) - sums.sum(axis=0)))
+
+
+def enough_exchanges(tests: int, resamples: int) -> int:
+    """How many exchanges so many tests at once take, for a difference that none of them reaches to count as one."""
+    return max(resamples, PER_TEST * tests)
+
+
+def least_p(clusters: int) -> float:
+    """The smallest p-value that so few clusters allow: all signs alike, of 2^n; 0 where they are many."""
+    return 2.0 ** (1 - clusters) if clusters <= MOST_EXACT else 0.0
 
 
 def is_sure(low: float | None, high: float | None, adjusted: float) -> bool:

@@ -154,6 +154,8 @@ def _table(key: Key, entries: Sequence[Entry], statistic: Statistic, apart: str)
 
     def rank(entry: Entry) -> tuple[bool, float, str, str]:
         value = value_of(entry.overall, by.name, statistic)
+        if value is None:  # published results have means alone
+            value = value_of(entry.overall, by.name, "mean")
         return value is None, sign * (value or 0.0), entry.method, f"{entry.sha256} {entry.path}"
 
     ordered = sorted(entries, key=rank)

@@ -48,13 +48,14 @@ class SiteOptions:
 
 @dataclass(frozen=True)
 class Site:
-    """A site that was built: its folder, its pages, how many files were drawn or removed, and what it lacks."""
+    """A site: its folder, how many pages and pictures it has and files it lost, what it lacks, what is in no table."""
 
     path: Path
     pages: int
     pictures: int
     removed: int
     troubles: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def build_site(folder: Path, out: Path, options: SiteOptions | None = None, progress: Progress | None = None) -> Site:
@@ -78,6 +79,7 @@ def build_site(folder: Path, out: Path, options: SiteOptions | None = None, prog
     sheets = [sheet for place in options.ablations for sheet in ablation_board(place).sheets()]
     board = leaderboard(folder, statistic=options.statistic)
     given = named_folders(options.data)
+    write_text(out / MARK, "")  # now that nothing given is wrong; drawing may be broken off, and goes on
     with ExitStack() as stack:
         parts = [_part(section, out, given, stack, options, progress) for section in made]
         pages = render_pages(parts, sheets, board.notes)
@@ -85,7 +87,7 @@ def build_site(folder: Path, out: Path, options: SiteOptions | None = None, prog
     removed = _clear(out, set(pages) | {name for part in parts for name in part.gallery.files()} | _faces(out))
     troubles = tuple(f"{part.section.slug}: {trouble}" for part in parts for trouble in _troubles(part))
     drawn = sum(len(part.drawn) for part in parts)
-    return Site(out, len(pages), drawn, removed, troubles)
+    return Site(out, len(pages), drawn, removed, troubles, board.notes)
 
 
 def _part(
@@ -130,7 +132,6 @@ def _require_site(out: Path) -> None:
         raise InputError(
             f"{out}: holds something else than a site; give a new or an empty folder, or --tables for the tables"
         )
-    write_text(out / MARK, "")
 
 
 def _write(out: Path, pages: Mapping[str, str], board: Leaderboard) -> None:

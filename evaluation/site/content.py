@@ -64,9 +64,9 @@ class Result:
         return clean(f"{how}; {line.date[:10]}, {line.by}, wildhoi {line.wildhoi}")
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """What the method was given."""
-        return () if self.manifest is None else self.manifest.inputs
+    def inputs(self) -> tuple[str, ...] | None:
+        """What the method was given; None where nothing says so."""
+        return None if self.manifest is None else self.manifest.inputs
 
 
 @dataclass(frozen=True, eq=False)

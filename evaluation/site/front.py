@@ -14,6 +14,7 @@ from evaluation.metrics import METRICS, Metric
 from evaluation.site.charts import Scale, cumulative, scale_of
 from evaluation.site.content import Section
 from evaluation.site.gallery import Part
+from evaluation.site.ranking import parted
 
 STATISTICS: tuple[Statistic, ...] = ("median", "mean")
 CURVES = ("translation", "rotation")
@@ -51,7 +52,7 @@ def table_facts(part: Part) -> dict[str, Any]:
         "curves": list(_curves(section)),
         "heat": list(_heat(section)),
         "supervision": sorted({short(result.entry.supervision) for result in section.results} - {""}),
-        "inputs": sorted({name for result in section.results for name in result.inputs}),
+        "inputs": sorted({name for result in section.results for name in result.inputs or ()}),
     }
 
 
@@ -89,19 +90,14 @@ def _number(
     ends, words = (value, value), ""
     if statistic == "mean" and cell is not None and cell.interval is not None:
         ends, words = cell.interval, "–".join(number(end, metric.digits) for end in cell.interval)
-    place, low, high = (round(scale.share(each), 3) for each in (value, *ends))
+    shares = [scale.share(each) if metric.lower_is_better else 1 - scale.share(each) for each in (value, *ends)]
+    place, low, high = (round(share, 3) for share in (shares[0], min(shares), max(shares)))
     return Number(number(value, metric.digits), value, best, place, low, high, words)
 
 
 def _groups(section: Section) -> frozenset[str]:
-    """The pages of the results that a new group of ranks begins with, in the order of the table."""
-    first, last = set(), None
-    for result in section.ranked:
-        assert result.rank is not None
-        if last is not None and result.rank.first != last:
-            first.add(result.slug)
-        last = result.rank.first
-    return frozenset(first)
+    """The pages of the results that a line stands above."""
+    return frozenset(section.ranked[place].slug for place in parted(section.won))
 
 
 def _curves(section: Section) -> Iterator[dict[str, Any]]:
@@ -130,11 +126,18 @@ def _heat(section: Section) -> Iterator[dict[str, Any]]:
         values = [[_middle(result.entry, name, metric) for name in objects] for result in entries]
         scale = scale_of([value for row in values for value in row])
         rows = [
-            (result, [(number(value, metric.digits), None if value is None else scale.share(value)) for value in row])
+            (result, [(number(value, metric.digits), _badness(value, metric, scale)) for value in row])
             for result, row in zip(entries, values, strict=True)
         ]
         if any(value is not None for row in values for value in row):
             yield {"metric": metric, "rows": rows, "objects": objects}
+
+
+def _badness(value: float | None, metric: Metric, scale: Scale) -> float | None:
+    """0 for the best of a grid, 1 for the worst."""
+    if value is None:
+        return None
+    return scale.share(value) if metric.lower_is_better else 1 - scale.share(value)
 
 
 def _middle(entry: Entry, name: str, metric: Metric) -> float | None:

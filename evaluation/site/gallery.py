@@ -144,8 +144,10 @@ def _extremes(section: Section, result: Result) -> tuple[list[int], list[int]]:
     """The best images by the main metric, and the worst with those that failed first."""
     metric = section.table.sorted_by
     values = (1 if metric.lower_is_better else -1) * section.values(result, metric.name)
+    assert result.contestant is not None
+    failed = [row for row, status in enumerate(result.contestant.status) if status != SCORED]
     order = [int(row) for row in np.argsort(values, kind="stable") if np.isfinite(values[row])]
-    return order[:EXTREMES], order[: -EXTREMES - 1 : -1]
+    return order[:EXTREMES], [*failed, *order[::-1]][:EXTREMES]
 
 
 def _shot(section: Section, data: DataFolder, row: int, results: Sequence[Result]) -> Shot:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from evaluation.comparison.reading import Field
-from evaluation.comparison.statistics import RESAMPLES, holm, is_sure, paired_statistics
+from evaluation.comparison.statistics import RESAMPLES, enough_exchanges, holm, is_sure, paired_statistics
 from evaluation.metrics import METRICS
 
 
@@ -35,11 +35,8 @@ def duels(field: Field, metric: str, resamples: int = RESAMPLES) -> Int[np.ndarr
     if not pairs:
         return won
     gaps = np.stack([values[j] - values[i] for i, j in pairs], axis=1)
-    found = [
-        (pair, paired)
-        for pair, paired in zip(pairs, paired_statistics(gaps, field.video_ids, "duels", resamples), strict=True)
-        if paired is not None
-    ]
+    statistics = paired_statistics(gaps, field.video_ids, "duels", resamples, enough_exchanges(len(pairs), resamples))
+    found = [(pair, paired) for pair, paired in zip(pairs, statistics, strict=True) if paired is not None]
     for ((i, j), paired), p in zip(found, holm([paired.p for _, paired in found]), strict=True):
         if is_sure(paired.low, paired.high, p):
             won[i, j] = 1 if paired.mean > 0 else -1
@@ -51,3 +48,8 @@ def ranks(won: Int[np.ndarray, "n n"]) -> list[Rank]:
     """The range of ranks of each method; those with the same best rank form a group."""
     better, worse = (won < 0).sum(axis=1), (won > 0).sum(axis=1)
     return [Rank(int(1 + b), int(len(won) - w)) for b, w in zip(better, worse, strict=True)]
+
+
+def parted(won: Int[np.ndarray, "n n"]) -> list[int]:
+    """The places, in the order of the rows, before which all are surely better than all from there on."""
+    return [place for place in range(1, len(won)) if (won[:place, place:] > 0).all()]

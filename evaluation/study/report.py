@@ -107,7 +107,7 @@ def _agreement(score: StudyScore) -> Iterator[str]:
     if score.consistent is not None:
         yield (
             f"Raters with themselves: {percent(score.consistent)} of {score.repeated} answers to an image shown again, "
-            "sides exchanged, are as before (a coin: 50 %)."
+            f"sides exchanged, are as before{'' if score.overall.same else ' (a coin: 50 %)'}."
         )
     if score.left is not None:
         yield f"The left side was chosen in {percent(score.left)} of the answers."

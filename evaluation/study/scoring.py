@@ -203,19 +203,24 @@ def _verdict(low: float | None, high: float | None) -> Verdict:
 
 def _rater(key: Key, answers: Answers) -> Rater:
     chosen = _chosen(key, answers)
-    judged = [method for method in chosen.values() if method != SAME]
     sides = [choice for choice in answers.choices.values() if choice != SAME]
     twice = [(t.name, t.repeats) for t in key.trials if t.repeats is not None]
     pairs = [(chosen[a], chosen[b]) for a, b in twice if a in chosen and b in chosen]
     return Rater(
         name=answers.rater,
         answers=len(chosen),
-        share=judged.count("A") / len(judged) if judged else None,
+        share=_share(chosen, [t.name for t in key.trials if t.repeats is None]),
         left=sides.count("left") / len(sides) if sides else None,
         repeated=len(pairs),
         consistent=sum(one == two for one, two in pairs),
         seconds=float(np.median(answers.seconds)),
     )
+
+
+def _share(chosen: Mapping[str, str], first: Sequence[str]) -> float | None:
+    """The share of A among a rater's answers, as overall: images as first shown, a tie half for each."""
+    judged = [chosen[name] for name in first if name in chosen]
+    return (judged.count("A") + 0.5 * judged.count(SAME)) / len(judged) if judged else None
 
 
 def _notes(key: Key, ratings: Float[np.ndarray, "raters images"], overall: Preference) -> Iterator[str]:

@@ -99,7 +99,7 @@ def build(
 
         pages = tuple(readme or ())
         written = build_tables(folder, out, per_object=per_object, statistic=statistic or "mean", readmes=pages)
-        return _say_written(written, as_json=as_json)
+        return _say_written(written, _left_out(folder), as_json=as_json)
     if readme or per_object:
         raise InputError("--readme and --per-object are of the tables: give --tables, or leave them out")
     from evaluation.site import SiteOptions, build_site
@@ -115,15 +115,24 @@ def build(
 def _say_site(site: "Site", *, as_json: bool) -> None:
     if as_json:
         return show_json({**asdict(site), "path": str(site.path)})
-    for trouble in site.troubles:
-        say(printable(trouble))
+    for line in (*site.notes, *site.troubles):
+        say(printable(line))
     removed = f", {site.removed} stale files removed" if site.removed else ""
     say(f"wrote {site.pages} pages and {site.pictures} pictures and scenes{removed}; open {site.path / 'index.html'}")
 
 
-def _say_written(written: Sequence[Path], *, as_json: bool) -> None:
+def _left_out(folder: Path) -> tuple[str, ...]:
+    """What is below a folder and stands in no table."""
+    from evaluation.leaderboard import leaderboard
+
+    return leaderboard(folder, reported=False).notes
+
+
+def _say_written(written: Sequence[Path], notes: Sequence[str], *, as_json: bool) -> None:
     if as_json:
-        return show_json({"written": [str(path) for path in written]})
+        return show_json({"written": [str(path) for path in written], "notes": list(notes)})
+    for note in notes:
+        say(printable(note))
     for path in written:
         say(f"wrote {path}")
 

@@ -95,3 +95,6 @@ def _show(one: "Rescored", path: str) -> None:
         grid.add_row(label, *numbers, apart, f"{change.images:,}", f"{change.changed:,}")
     unofficial = "" if one.official else ", unofficial"
     show(escape(printable(f"{path}: {one.old} -> {one.protocol}{unofficial}")), grid, "")
+    before, now = ("unknown" if side is None else f"{side[0]:,} of {side[1]:,}" for side in one.coverage)
+    if before != now:
+        say(f"images scored: {before} -> {now}; an image that is not scored counts as failed in recalls and coverage")

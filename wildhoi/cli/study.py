@@ -13,6 +13,7 @@ from wildhoi.schema import BodyKind
 if TYPE_CHECKING:
     from evaluation.study import MadeStudy
 
+LEAST = 5  # videos behind an interval
 app = typer.Typer(help="A human study: which of two submissions people prefer.", no_args_is_help=True)
 
 
@@ -48,6 +49,8 @@ def _say_made(made: "MadeStudy") -> None:
     for name in ("A", "B"):
         if lone := made.left_out[name]:
             say(f"  {lone} images that only {name} ({printable(made.methods[name])}) reconstructed are left out")
+    if made.images < LEAST:
+        say(f"warning: {made.images} images give no interval and no verdict, which want {LEAST} videos or more")
     say(f"wrote {Path(made.page).parent}: give this folder to the raters; they open {Path(made.page).name}")
     say(f"wrote {made.key}: keep it; then wildhoi study score {made.written} answers-*.json")
 

@@ -52,6 +52,18 @@ function sortBy(table, column, descending) {
   all("tr.group", body).forEach((row) => row.classList.remove("group"));
 }
 
+// The other statistic of the column that sorts takes its place.
+function follow(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  const old = heads.findIndex((head) => head.hasAttribute("aria-sort"));
+  if (old < 0 || getComputedStyle(heads[old]).display !== "none") return;
+  const label = heads[old].textContent;
+  const own = heads.findIndex((head) => head.textContent === label && getComputedStyle(head).display !== "none");
+  heads[own].setAttribute("aria-sort", heads[old].getAttribute("aria-sort"));
+  heads[old].removeAttribute("aria-sort");
+  sortBy(table, own, heads[own].getAttribute("aria-sort") === "descending");
+}
+
 function bindSorting(table) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
@@ -91,6 +103,7 @@ function bindBoard(board) {
     radio.addEventListener("change", () => {
       table.classList.remove("median", "mean");
       table.classList.add(radio.value);
+      follow(table);
     });
   }
 }
@@ -99,7 +112,8 @@ function fits(row, filter) {
   const wanted = filter.value;
   if (wanted === "") return true;
   if (filter.dataset.filter === "supervision") return row.dataset.supervision === wanted;
-  if (filter.dataset.filter === "inputs") return !row.dataset.inputs.split(" ").includes(wanted);
+  // of a row that does not say what it was given nothing is known
+  if (filter.dataset.filter === "inputs") return "inputs" in row.dataset && !JSON.parse(row.dataset.inputs).includes(wanted);
   return row.dataset.name.includes(wanted.toLowerCase());
 }
 
@@ -317,6 +331,8 @@ function fitted(found) {
   return { middle: low.map((value, i) => (value + high[i]) / 2), scale: 1.08 / reach };
 }
 
+const TURNING = "meshes that turn with the arrow keys; plus and minus come closer and go away, 0 is the camera's view";
+
 function bindTurning(box) {
   all("[data-turn]").forEach((each) => { each.hidden = false; });
   const shared = { turned: [1, 0, 0, 0, 1, 0, 0, 0, 1], middle: [0, 0, 0], scale: 0.5 };
@@ -340,13 +356,19 @@ function bindTurning(box) {
     redraw();
   };
   const choose = async (first) => {
-    const found = await Promise.all(figures.map(({ choice }) => sceneOf(choice.value)));
-    figures.forEach(({ view }, i) => { view.scene = found[i]; });
-    if (first) home();
-    else {
-      Object.assign(shared, fitted(found));
-      redraw();
+    let found;
+    try {
+      found = await Promise.all(figures.map(({ choice }) => sceneOf(choice.value)));
+    } catch {
+      document.querySelector("p[data-turn]").textContent = "The meshes cannot be loaded: is the folder scenes/ beside the pages?";
+      return;
     }
+    figures.forEach(({ view, choice }, i) => {
+      view.scene = found[i];
+      view.canvas.setAttribute("aria-label", `${choice.selectedOptions[0].text}: ${TURNING}`);
+    });
+    if (first) home();
+    else redraw();
   };
   const closer = (factor) => { shared.scale *= factor; redraw(); };
   const rotate = (across, down) => { shared.turned = turn(shared.turned, across, down); redraw(); };
@@ -375,6 +397,7 @@ function bindPointers(canvas, rotate, closer) {
     return Math.hypot(one.x - two.x, one.y - two.y);
   };
   canvas.addEventListener("pointerdown", (event) => {
+    canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
     held.set(event.pointerId, { x: event.clientX, y: event.clientY });
   });
@@ -388,12 +411,14 @@ function bindPointers(canvas, rotate, closer) {
   });
   for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, (event) => held.delete(event.pointerId));
   canvas.addEventListener("wheel", (event) => {
+    if (document.activeElement !== canvas) return; // or the page could not be scrolled past it
     event.preventDefault();
     closer(Math.exp(-event.deltaY * 0.001));
   }, { passive: false });
 }
 
 bindTheme();
+all(".scroll").filter((box) => box.scrollWidth > box.clientWidth).forEach((box) => { box.tabIndex = 0; });
 all("table.sortable").forEach(bindSorting);
 all("[data-board]").forEach(bindBoard);
 all("[data-tabs]").forEach(bindTabs);
