@@ -117,6 +117,8 @@ function fits(row, filter) {
   return row.dataset.name.includes(wanted.toLowerCase());
 }
 
+let tabCount = 0;
+
 // Tabs: the parts stand below each other without the script.
 
 function bindTabs(tabs) {
@@ -129,6 +131,9 @@ function bindTabs(tabs) {
     const button = document.createElement("button");
     button.type = "button";
     button.setAttribute("role", "tab");
+    part.setAttribute("role", "tabpanel");
+    part.id ||= `tab-${tabCount++}`;
+    button.setAttribute("aria-controls", part.id);
     button.textContent = part.querySelector("h4").textContent;
     button.addEventListener("click", () => choose(place));
     button.addEventListener("keydown", (event) => {
