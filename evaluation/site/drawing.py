@@ -11,12 +11,12 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from evaluation.site.shapes import Parts, Shapes, Sparse, packed, sparse_body, sparse_object
-from wildhoi.body import load_body
+from wildhoi.body import BodyModel, load_body
 from wildhoi.dataset import DataFolder, find_sample, load_annotations
 from wildhoi.dataset.folder import open_folder
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path, write_text
-from wildhoi.schema import Annotation, Camera, Failure, Reconstruction, Sample
+from wildhoi.schema import Annotation, BodyKind, Camera, Failure, Reconstruction, Sample
 from wildhoi.show.figure import region_of
 from wildhoi.show.scene import Meshes, bounds, render
 from wildhoi.show.views import Space, directions, space_around, view
@@ -132,10 +132,16 @@ def _rows(path: Path) -> dict[str, Reconstruction | Failure] | str:
 @lru_cache(maxsize=32)
 def _shapes(path: Path, name: str, gender: str) -> Shapes:
     data = _folder(path)
-    flat = data.body_model == "smplh"
-    body = load_body(data.body_model, gender=gender, flat_hand_mean=flat)
+    body, person = _body(data.body_model, gender)
     template = load_template(find_template(data.objects, name, shipped=data.body_model == "open"))
-    return Shapes(body, template, sparse_body(body), sparse_object(template))
+    return Shapes(body, template, person, sparse_object(template))
+
+
+@lru_cache(maxsize=4)
+def _body(kind: BodyKind, gender: str) -> tuple[BodyModel, Sparse]:
+    """A body and its few faces, once for all objects."""
+    body = load_body(kind, gender=gender, flat_hand_mean=kind == "smplh")
+    return body, sparse_body(body)
 
 
 def _draw_row(row: Annotation | Reconstruction, scene: "_Scene", place: tuple[Path, str]) -> None:
