@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from evaluation.checking import protocol_of, read_table
 from evaluation.leaderboard.text import short
@@ -59,7 +60,11 @@ class Field:
         values = contestant.values[metric]
         if metric != "rotation":
             return values
-        return np.where([name in self.spheres for name in self.objects], np.nan, values)
+        return np.where(self._of_spheres, np.nan, values)
+
+    @cached_property
+    def _of_spheres(self) -> Bool[np.ndarray, " n"]:
+        return np.array([name in self.spheres for name in self.objects], bool)
 
 
 def read_field(folders: Sequence[Path]) -> Field:

@@ -110,7 +110,7 @@ def _folder(path: Path) -> DataFolder:
     return open_folder(path)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _truths(path: Path, split: str, name: str) -> dict[str, Annotation]:
     return {truth.image_id: truth for truth in load_annotations(_folder(path), split, [name])}
 

@@ -201,7 +201,7 @@ def _body(field: _Field, options: StudyOptions) -> tuple[dict[str, str], BodyKin
     from wildhoi.body import load_body
 
     manifest = field.submissions["A"].manifest
-    kind: BodyKind = options.body or manifest.body_model  # type: ignore[assignment]
+    kind: BodyKind = options.body or manifest.body_model  # type: ignore[assignment]  # a read manifest has a known one
     genders = sorted({annotation.gender for annotation in field.truth.values()})
     models = [load_body(kind, gender=gender, flat_hand_mean=manifest.body_model == "smplh") for gender in genders]
     return {"kind": kind, "sha256": ",".join(model.sha256 for model in models)}, kind

@@ -7,7 +7,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
@@ -16,13 +15,11 @@ from wildhoi.dataset import find_sample, open_folder
 from wildhoi.errors import InputError
 from wildhoi.geometry import axis_rotation, project
 from wildhoi.open_scenes.assembling import one_thread
-from wildhoi.rendering import picture
-from wildhoi.rendering.camera import NEAR
 from wildhoi.schema import Annotation, BodyKind, Camera, Reconstruction, Sample
 from wildhoi.show.figure import region_of
-from wildhoi.show.scene import OBJECT, Meshes, bounds, make_meshes
+from wildhoi.show.scene import OBJECT, Meshes, bounds, make_meshes, render
 from wildhoi.show.views import Space, space_around
-from wildhoi.show.window import Window, faded, ground, picture_in, window_around, with_aspect
+from wildhoi.show.window import faded, ground, picture_in, window_around, with_aspect
 from wildhoi.templates import find_template, load_template
 
 OVER, VIEW = 512, 288
@@ -74,7 +71,7 @@ def draw_pair(pair: Pair, out: Path) -> None:
         pictures = dict(zip(picture_names(), _pictures(pair), strict=True))
         packed = {name: np.frombuffer(_encoded(pixels), np.uint8) for name, pixels in pictures.items()}
     with out.open("wb") as stream:
-        np.savez(stream, **packed)  # type: ignore[arg-type]
+        np.savez(stream, **packed)  # type: ignore[arg-type]  # its stub takes any array for its flag allow_pickle
 
 
 def read_pictures(path: Path) -> dict[str, bytes]:
@@ -101,7 +98,7 @@ def _pictures(pair: Pair) -> list[UInt8[np.ndarray, "h w 3"]]:
     space = _space(meshes, rotations, body)
     pictures = [shown]
     for row, mesh in zip(pair.rows, meshes, strict=True):
-        pictures.append(_over(mesh, row.camera or sample.camera or camera, window, shown))
+        pictures.append(render(mesh, row.camera or sample.camera or camera, window, faded(shown), 0.94))
         pictures.append(np.concatenate([_view(mesh, space, rotation, body) for rotation in rotations], axis=1))
     return pictures
 
@@ -145,21 +142,12 @@ def _space(meshes: Sequence[Meshes], rotations: Sequence[Float[np.ndarray, "3 3"
     return space_around(np.concatenate(points), named, (VIEW, VIEW))
 
 
-def _over(
-    meshes: Meshes, camera: Camera, window: Window, shown: UInt8[np.ndarray, "h w 3"]
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The meshes over the picture."""
-    focal, principal_point = window.view(camera)
-    seen = Camera(camera.rotation, camera.translation, focal, principal_point)
-    return _drawn(meshes, seen, faded(shown), 0.94)
-
-
 def _view(
     meshes: Meshes, space: Space, rotation: Float[np.ndarray, "3 3"], body: BodyModel
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The meshes from one side; an arrow at the edge where the object is wholly beyond it."""
     camera = space.camera(rotation)
-    pixels = _drawn(meshes, camera, ground(space.window), 1.0)
+    pixels = render(meshes, camera, space.window, ground(space.window))
     things = meshes.vertices[body.n_vertices :] @ camera.rotation.T + camera.translation
     seen = project(things, camera.focal, camera.principal_point)
     inside = ((seen >= 0) & (seen <= np.array(space.size) - 1)).all(axis=1)
@@ -177,32 +165,3 @@ def _pointing(pixels: UInt8[np.ndarray, "h w 3"], target: Float[np.ndarray, "2"]
     colour = tuple(round(255 * value) for value in OBJECT)
     ImageDraw.Draw(drawn).polygon([(float(x), float(y)) for x, y in corners], fill=colour)
     return np.asarray(drawn)
-
-
-def _drawn(
-    meshes: Meshes, camera: Camera, background: UInt8[np.ndarray, "h w 3"], opacity: float
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Meshes over a background in a camera that has its pixels; only the rectangle around them is worked on."""
-    points = meshes.vertices @ camera.rotation.T + camera.translation
-    seen = project(points[points[:, 2] > NEAR], camera.focal, camera.principal_point)
-    size = np.array([background.shape[1], background.shape[0]])
-    if not len(seen):
-        return background
-    low = np.clip(np.floor(seen.min(axis=0)) - 1, 0, size).astype(int)
-    high = np.clip(np.ceil(seen.max(axis=0)) + 2, 0, size).astype(int)
-    if (high <= low).any():
-        return background
-    part = np.s_[low[1] : high[1], low[0] : high[0]]
-    pixels = picture(
-        torch.from_numpy(points)[None],
-        torch.from_numpy(meshes.faces),
-        torch.from_numpy(camera.focal)[None],
-        torch.from_numpy(camera.principal_point - low)[None],
-        (int(high[1] - low[1]), int(high[0] - low[0])),
-        colors=torch.from_numpy(meshes.colours),
-        opacity=opacity,
-        background=torch.from_numpy(background[part].copy())[None],
-    )
-    drawn = background.copy()
-    drawn[part] = pixels[0].numpy()
-    return drawn

@@ -13,7 +13,6 @@ from wildhoi.schema import BodyKind
 if TYPE_CHECKING:
     from evaluation.study import MadeStudy
 
-LEAST = 5  # videos behind an interval
 app = typer.Typer(help="A human study: which of two submissions people prefer.", no_args_is_help=True)
 
 
@@ -43,14 +42,16 @@ def make(
 
 
 def _say_made(made: "MadeStudy") -> None:
+    from evaluation.intervals import MIN_CLUSTERS
+
     pairs = made.images + made.repeats
     size = f"{pairs} pairs, {made.bytes / 1e6:.1f} MB"
     say(f"study {made.study}: {made.images} images of {len(made.objects)} objects, {size}")
     for name in ("A", "B"):
         if lone := made.left_out[name]:
             say(f"  {lone} images that only {name} ({printable(made.methods[name])}) reconstructed are left out")
-    if made.images < LEAST:
-        say(f"warning: {made.images} images give no interval and no verdict, which want {LEAST} videos or more")
+    if made.images < MIN_CLUSTERS:
+        say(f"warning: {made.images} images give no interval and no verdict, which want {MIN_CLUSTERS} videos or more")
     say(f"wrote {Path(made.page).parent}: give this folder to the raters; they open {Path(made.page).name}")
     say(f"wrote {made.key}: keep it; then wildhoi study score {made.written} answers-*.json")
 
