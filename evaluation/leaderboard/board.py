@@ -74,6 +74,18 @@ def leaderboard(
         InputError: there is no such folder.
     """
     entries, unreadable = ([], []) if folder is None else collect(folder)
+    return board_of(entries, unreadable, per_object=per_object, statistic=statistic, reported=reported)
+
+
+def board_of(
+    entries: Sequence[Entry],
+    unreadable: Sequence[str],
+    *,
+    per_object: bool = False,
+    statistic: Statistic = "mean",
+    reported: bool = True,
+) -> Leaderboard:
+    """Make the leaderboard of what `collect` found; arguments as `leaderboard` has them."""
     return Leaderboard(
         tuple(tables([*entries, *(reported_rows() if reported else ())], statistic)),
         tuple(entry for entry in entries if not entry.official),

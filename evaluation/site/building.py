@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evaluation.comparison.statistics import RESAMPLES
 from evaluation.leaderboard.ablation import ablation_board
-from evaluation.leaderboard.board import Leaderboard, leaderboard, write_tables
+from evaluation.leaderboard.board import Leaderboard, board_of, write_tables
 from evaluation.leaderboard.entries import collect, reported_rows
 from evaluation.leaderboard.tables import Statistic
 from evaluation.site.content import Section, sections
@@ -74,10 +74,10 @@ def build_site(folder: Path, out: Path, options: SiteOptions | None = None, prog
     """
     options = options or SiteOptions()
     _require_site(out)
-    entries, _ = collect(folder)
+    entries, unreadable = collect(folder)
     made = sections(folder, [*entries, *reported_rows()], options.statistic, options.resamples)
     sheets = [sheet for place in options.ablations for sheet in ablation_board(place).sheets()]
-    board = leaderboard(folder, statistic=options.statistic)
+    board = board_of(entries, unreadable, statistic=options.statistic)
     given = named_folders(options.data)
     write_text(out / MARK, "")  # now that nothing given is wrong; drawing may be broken off, and goes on
     with ExitStack() as stack:

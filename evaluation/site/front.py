@@ -39,7 +39,7 @@ def table_facts(part: Part) -> dict[str, Any]:
     section = part.section
     rows: list[dict[str, Any]] = [
         {"result": result, "numbers": numbers, "images": images(result.entry.overall.coverage)}
-        for result, numbers in zip(section.results, _numbers(section, OVERALL), strict=True)
+        for result, numbers in zip(section.results, _numbers(section), strict=True)
     ]
     # published results have means alone
     told = [s for s in STATISTICS if any(n.value is not None for row in rows for n in row["numbers"][s].values())]
@@ -56,23 +56,23 @@ def table_facts(part: Part) -> dict[str, Any]:
     }
 
 
-def _numbers(section: Section, scope: str) -> list[dict[str, dict[str, Number]]]:
+def _numbers(section: Section) -> list[dict[str, dict[str, Number]]]:
     """Of each result its numbers by statistic and metric."""
     entries, metrics = [result.entry for result in section.results], section.table.metrics
     found: list[dict[str, dict[str, Number]]] = [{} for _ in entries]
     for statistic in STATISTICS:
-        best = best_of(entries, metrics, (scope,), statistic)
+        best = best_of(entries, metrics, (OVERALL,), statistic)
         for metric in metrics:
-            scale = _scale(entries, metric, scope, statistic)
+            scale = _scale(entries, metric, statistic)
             for place, entry in enumerate(entries):
-                is_best = (scope, metric.name) in best[place]
-                made = _number(entry, metric, scope, statistic, scale, best=is_best)
+                is_best = (OVERALL, metric.name) in best[place]
+                made = _number(entry, metric, statistic, scale, best=is_best)
                 found[place].setdefault(statistic, {})[metric.name] = made
     return found
 
 
-def _scale(entries: Sequence[Entry], metric: Metric, scope: str, statistic: Statistic) -> Scale:
-    groups = [scope_of(entry, scope) for entry in entries]
+def _scale(entries: Sequence[Entry], metric: Metric, statistic: Statistic) -> Scale:
+    groups = [entry.overall for entry in entries]
     values = [value_of(group, metric.name, statistic) for group in groups]
     if statistic == "mean":
         cells = [group.metrics.get(metric.name) for group in groups]
@@ -80,11 +80,8 @@ def _scale(entries: Sequence[Entry], metric: Metric, scope: str, statistic: Stat
     return scale_of(values)
 
 
-def _number(
-    entry: Entry, metric: Metric, scope: str, statistic: Statistic, scale: Scale, *, best: bool = False
-) -> Number:
-    group = scope_of(entry, scope)
-    value, cell = value_of(group, metric.name, statistic), group.metrics.get(metric.name)
+def _number(entry: Entry, metric: Metric, statistic: Statistic, scale: Scale, *, best: bool) -> Number:
+    value, cell = value_of(entry.overall, metric.name, statistic), entry.overall.metrics.get(metric.name)
     if value is None:
         return Number(NOTHING, None, best=False, place=0.0, low=0.0, high=0.0)
     ends, words = (value, value), ""
