@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evaluation.protocol import Protocol, load_protocol, protocol_ids
-from evaluation.scores import PER_IMAGE, SCORES, Scores, per_image_table, read_scores
+from evaluation.scores import PER_IMAGE, SCORES, SEAL, Scores, per_image_table, read_scores, seal_of
 from wildhoi.dataset import DataFolder
+from wildhoi.engine import Local
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import sha256_file
 from wildhoi.open_scenes.truth import truth_of
@@ -122,7 +123,8 @@ def _verdict(path: Path, name: str, truth: Truth, workers: int, progress: Progre
         protocol = rules.id
         data = truth if isinstance(truth, DataFolder) else truth(submission.manifest.dataset)
         found = _score(submission, data, rules, workers, told)
-        differences = [*_differences(stored, found), *_table_differences(path / PER_IMAGE, found)]
+        table = read_table(path / PER_IMAGE)
+        differences = [*_differences(stored, found), *_table_differences(table, found)] or [*_broken(stored, table)]
     except MissingAssetError as error:
         return Verdict(name, "not checked", protocol, str(error))
     except InputError as error:
@@ -153,7 +155,7 @@ def _score(
 ) -> Scores:
     from evaluation.evaluate import Options, evaluate  # torch, for those that have something to score
 
-    return evaluate(submission, data, protocol, Options(workers=workers), progress)
+    return evaluate(submission, data, protocol, Options(engine=Local(workers)), progress)
 
 
 def _plain(scores: Scores) -> dict[str, Any]:
@@ -161,9 +163,17 @@ def _plain(scores: Scores) -> dict[str, Any]:
     return dict(json.loads(json.dumps(scores.scores)))
 
 
+def _broken(stored: Mapping[str, Any], table: Any) -> Iterator[Difference]:
+    """Where a score file was changed after it was sealed, if only in what may differ between two machines."""
+    seal = seal_of(stored, table.to_pylist())
+    if stored.get(SEAL) != seal:
+        yield Difference(SEAL, _shown(stored.get(SEAL, _Absent)), _shown(seal))
+
+
 def _differences(stored: Mapping[str, Any], found: Scores) -> Iterator[Difference]:
     """Where a score file differs from what scoring again would write."""
-    sides = [{name: value for name, value in side.items() if name != ENVIRONMENT} for side in (stored, _plain(found))]
+    apart = {ENVIRONMENT, SEAL}  # which seals the environment too
+    sides = [{name: value for name, value in side.items() if name not in apart} for side in (stored, _plain(found))]
     yield from _compare("", *sides)
 
 
@@ -191,9 +201,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _table_differences(path: Path, found: Scores) -> Iterator[Difference]:
+def _table_differences(stored: Any, found: Scores) -> Iterator[Difference]:
     """Where per_image.parquet differs from what scoring again would write: columns, their types, rows, cells."""
-    stored, wanted = read_table(path), per_image_table(found)
+    wanted = per_image_table(found)
     if stored.schema.names != wanted.schema.names or stored.num_rows != wanted.num_rows:
         sizes = (f"{table.num_rows} rows of {', '.join(table.schema.names)}" for table in (stored, wanted))
         yield Difference(PER_IMAGE, *sizes)

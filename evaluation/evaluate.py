@@ -1,8 +1,9 @@
 """`wildhoi evaluate`: a submission against the truth under a protocol."""
 
 import platform
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,31 +12,45 @@ import numpy as np
 
 from evaluation.protocol import Protocol, is_shipped
 from evaluation.sampling import STREAM
-from evaluation.scores import SPEC, Scores
+from evaluation.scores import SPEC, Scores, sealed, write_scores
 from evaluation.scoring import Item, Job, score_items, template_hashes, template_of
 from evaluation.summary import summarise
 from wildhoi.body import load_body
+from wildhoi.code_version import code_version
 from wildhoi.dataset import DataFolder, load_annotations
 from wildhoi.devices import find_device
+from wildhoi.engine import Engine, only_run_in
 from wildhoi.errors import InputError
-from wildhoi.files import read_json
+from wildhoi.files import canonical_json, read_json, sha256_file, sha256_text
 from wildhoi.schema import Annotation, BodyKind, Reconstruction
 from wildhoi.submission.defects import Defect, DefectError, errors
 from wildhoi.submission.folder import Submission, check_against
 
+WORK = ".scoring"
 VERSIONS = ("wildhoi", "torch", "numpy", "scipy", "smplx", "pykdtree", "libigl")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to score: body (default: the protocol's), a subset of objects, strictness, processes, device."""
+    """How to score.
+
+    Attributes:
+        body: default the protocol's.
+        objects: a subset of them; default all.
+        strict: refuse a submission that misses images.
+        engine: where shards of images are scored; default in this process.
+        device: a torch device; the processor is canonical.
+        body_folder: where the body models are; default as the environment says.
+        work: a folder that keeps what is scored, so that an interrupted scoring goes on; default none.
+    """
 
     body: BodyKind | None = None
     objects: tuple[str, ...] = ()
     strict: bool = False
-    workers: int = 1
+    engine: Engine | None = None
     device: str = "cpu"
     body_folder: Path | None = None
+    work: Path | None = None
 
 
 def evaluate(
@@ -70,16 +85,43 @@ def evaluate(
     job = _job(data, protocol, options)
     hashes = template_hashes(job, items)
     unofficial += reasons + _unofficial(job, data, protocol, hashes) + _unsound(job, data, submission, items)
-    rows = score_items(items, job, workers=options.workers, progress=progress)
+    head = _header(submission, data, protocol, job, hashes, annotations)
+    mark = _fingerprint(head, data, submission.manifest.split)
+    rows = score_items(items, job, engine=options.engine, folder=options.work, fingerprint=mark, progress=progress)
     templates = {name: template_of(job, name) for name in hashes}
     spheres = [n for n, t in templates.items() if t.symmetry(protocol.symmetry.get(n)).kind == "sphere"]
     table = summarise(rows, protocol, {n: t.diameter for n, t in templates.items()}, spheres)
-    head = _header(submission, data, protocol, job, hashes, annotations)
-    return Scores(
-        {**head, "official": not unofficial, "unofficial_because": unofficial, "spheres": spheres, **table},
-        rows,
-        defects,
-    )
+    facts = {"official": not unofficial, "unofficial_because": unofficial, "spheres": spheres}
+    return sealed(Scores({**head, **facts, **table}, rows, defects))
+
+
+def evaluate_into(
+    folder: Path,
+    submission: Submission,
+    data: DataFolder,
+    protocol: Protocol,
+    options: Options,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Score a submission and write its scores into a folder; what is scored is kept there until all is.
+
+    Raises:
+        DefectError, InputError, MissingAssetError: as `evaluate` does.
+        RunError: another process writes to the folder, shards failed, or the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_run_in(folder):
+        work = folder / WORK
+        scores = evaluate(submission, data, protocol, replace(options, work=work), progress)
+        write_scores(folder, scores)
+        shutil.rmtree(work)
+    return scores
+
+
+def _fingerprint(head: Mapping[str, Any], data: DataFolder, split: str) -> str:
+    """The name of everything that rows depend on; the truth by its bytes, which may have been changed."""
+    truth = [sha256_file(file) for file in data.files("annotations", split)]
+    return sha256_text(canonical_json([head, truth]))
 
 
 def _official_images(
@@ -215,6 +257,7 @@ def _header(
             "inputs": list(manifest.inputs),
             "body_model": manifest.body_model,
             "sha256": submission.sha256,
+            "manifest": submission.manifest_sha256,
         },
         "dataset": {
             "name": data.name,
@@ -226,6 +269,7 @@ def _header(
         "templates": hashes,
         "seed": protocol.seed,
         "device": job.device,
-        "versions": {name: version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in VERSIONS}
+        | {"python": platform.python_version(), "code": code_version()},
         "headline": list(protocol.headline),
     }

@@ -15,6 +15,7 @@ from evaluation.metrics import METRICS
 from evaluation.protocol import Protocol, load_protocol, protocol_ids
 from evaluation.scores import PER_IMAGE, SCORES, Scores, read_scores, write_scores
 from wildhoi.dataset import BODY_MODELS, DataFolder
+from wildhoi.engine import Engine
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.open_scenes.truth import truth_of
 from wildhoi.submission.folder import read_submission
@@ -77,7 +78,7 @@ def rescore(
     protocol: str | None = None,
     data: str | Path | None = None,
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Rescored]:
     """Score every scored submission below a folder again, one after the other; nothing is written.
@@ -86,7 +87,7 @@ def rescore(
         folder: a submission, or searched at any depth.
         protocol: an id or a .toml file; default the newest version of the one that a submission was scored under.
         data: the truth of all of them; default the data set that a submission names.
-        workers: processes at once.
+        engine: where images are scored; default in this process.
         progress: called with (submission, images scored, images).
 
     Raises:
@@ -103,7 +104,7 @@ def rescore(
             name = path.relative_to(folder).as_posix()
             told = None if progress is None else (lambda done, total, name=name: progress(name, done, total))
             try:
-                yield _rescored(path, name, rules, given, workers, told)
+                yield _rescored(path, name, rules, given, engine, told)
             except (InputError, MissingAssetError) as error:
                 yield Rescored(name, reason=str(error), missing=isinstance(error, MissingAssetError))
 
@@ -120,7 +121,7 @@ def _rescored(
     name: str,
     rules: Protocol | None,
     given: DataFolder | None,
-    workers: int,
+    engine: Engine | None,
     progress: Callable[[int, int], None] | None,
 ) -> Rescored:
     from evaluation.evaluate import Options, evaluate  # torch, for those that have something to score
@@ -131,7 +132,7 @@ def _rescored(
     rules = rules or load_protocol(newest(protocol_of(path / SCORES, stored).id))
     with ExitStack() as stack:
         data = given or stack.enter_context(truth_of(submission.manifest.dataset))
-        new = evaluate(submission, data, rules, Options(body=_body(stored), workers=workers), progress)
+        new = evaluate(submission, data, rules, Options(body=_body(stored), engine=engine), progress)
     protocol = new.scores["protocol"]
     return Rescored(
         name,

@@ -1,12 +1,13 @@
 """The files of a score: scores.json and per_image.parquet."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wildhoi.errors import InputError
-from wildhoi.files import atomic_path, read_json, write_text
+from wildhoi.files import atomic_path, read_json, sha256_text, write_text
 from wildhoi.submission.defects import Defect
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 SCORES, PER_IMAGE = "scores.json", "per_image.parquet"
 SPEC = 1
+SEAL = "seal"
+"""Of scores.json: the hash of all its other content and of the rows of per_image.parquet."""
 TEXTS = ("image_id", "object", "video_id", "status", "reason", "alignment")
 FIELDS = ("spec", "protocol", "submission", "dataset", "official", "overall", "objects", "headline")
 
@@ -25,6 +28,17 @@ class Scores:
     scores: dict[str, Any]
     rows: list[dict[str, Any]]
     warnings: list[Defect]
+
+
+def sealed(scores: Scores) -> Scores:
+    """The same scores with the seal that ties their numbers to body, templates, data, protocol, code and submission."""
+    return replace(scores, scores={**scores.scores, SEAL: seal_of(scores.scores, per_image_table(scores).to_pylist())})
+
+
+def seal_of(scores: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The seal that a score file should have beside a table of images; hexadecimal."""
+    content = {name: value for name, value in scores.items() if name != SEAL}
+    return sha256_text(json.dumps([content, [*rows]], sort_keys=True, separators=(",", ":")))
 
 
 def write_scores(folder: Path, scores: Scores) -> None:

@@ -1,23 +1,23 @@
 """Scoring a submission: one row per annotated image, computed in shards that any number of processes may share."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from evaluation.metrics import METRICS
 from evaluation.neighbours import chamfer_distances_batched
 from evaluation.pair import Pair, align, make_side
 from evaluation.protocol import Protocol
-from wildhoi.engine import map_shards
+from wildhoi.engine import Engine, map_shards
 from wildhoi.schema import Annotation, BodyKind, Failure, Reconstruction
 from wildhoi.templates import Template, find_template, load_template
+from wildhoi.threads import one_thread
 
 SHARD = 16  # images per shard: fixed, so that the batches, and with them every bit, do not depend on the workers
 DIGITS = 6  # scores are rounded to 1e-6 of their unit
@@ -53,11 +53,30 @@ class Shard:
     job: Job
     items: list[Item] = field(default_factory=list)
 
+    @property
+    def ids(self) -> list[str]:
+        """The images, for messages."""
+        return [item.annotation.image_id for item in self.items]
+
 
 def score_items(
-    items: Sequence[Item], job: Job, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
+    items: Sequence[Item],
+    job: Job,
+    *,
+    engine: Engine | None = None,
+    folder: Path | None = None,
+    fingerprint: str = "",
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
-    """Score annotated images; rows come sorted by object and image id, whatever the order and the number of workers.
+    """Score annotated images; rows come sorted by object and image id, whatever the order and the engine.
+
+    Args:
+        items: what is scored.
+        job: how.
+        engine: where; default in this process.
+        folder: keeps what is scored, so that an interrupted scoring goes on; default none.
+        fingerprint: of everything that the rows depend on; names what in the folder is still true.
+        progress: called with (images scored, images).
 
     Returns:
         per image: image_id, object, video_id, status (scored | failed | missing), reason, alignment, and the
@@ -67,14 +86,15 @@ def score_items(
     shards = {
         f"{start:08d}.json": Shard(job, ordered[start : start + SHARD]) for start in range(0, len(ordered), SHARD)
     }
-    with TemporaryDirectory(prefix="wildhoi-") as folder:
-        paths = map_shards(score_shard, shards, Path(folder), workers=workers, progress=progress)
+    told = None if progress is None else (lambda done, _: progress(min(done * SHARD, len(ordered)), len(ordered)))
+    with nullcontext(folder) if folder else TemporaryDirectory(prefix="wildhoi-") as place:
+        paths = map_shards(score_shard, shards, Path(place), engine=engine, fingerprint=fingerprint, progress=told)
         return [row for path in paths for row in json.loads(path.read_text())]
 
 
 def score_shard(shard: Shard, path: Path) -> None:
     """Score the images of a shard and write their rows as JSON."""
-    with _one_thread():
+    with one_thread():
         rows = {item.annotation.image_id: _empty_row(item, shard.job.protocol) for item in shard.items}
         for gender in sorted({item.annotation.gender for item in shard.items}):
             posed = [i for i in shard.items if i.annotation.gender == gender and isinstance(i.record, Reconstruction)]
@@ -152,17 +172,3 @@ def template_of(job: Job, name: str) -> Template:
 def template_hashes(job: Job, items: Sequence[Item]) -> Mapping[str, str]:
     """The hash of every template in use, by object."""
     return {name: template_of(job, name).sha256 for name in sorted({item.annotation.object for item in items})}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch, BLAS and the kd-trees use one thread: sums may depend on the number, and `workers` is what scales."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,5 +1,6 @@
 """Work for the engine's tests: module-level, so that worker processes can import it by name."""
 
+import errno
 import os
 import signal
 import time
@@ -20,17 +21,19 @@ class GatedError(MissingAssetError):
 
 @dataclass(frozen=True)
 class Job:
-    """What one shard does: `action`, then write `text`; every call is logged, so tests can count them."""
+    """What one shard does: write `text`, then `action`; every call is logged, so tests can count them."""
 
     text: str
     log: Path
     action: str = ""
     seconds: float = 0.0
+    ids: tuple[str, ...] = ()
 
 
-def write(job: Job, path: Path) -> None:
+def write(job: Job, path: Path) -> int:
     with job.log.open("a") as stream:
         stream.write(f"{path.name} {os.getpid()}\n")
+    tries = sum(line.split()[0] == path.name for line in job.log.read_text().splitlines())
     time.sleep(job.seconds)  # stands for long work, so that a test can interrupt it; 0 unless it asks
     path.write_text(job.text)
     match job.action:
@@ -44,12 +47,21 @@ def write(job: Job, path: Path) -> None:
             raise Unpicklable("this", "that")
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "kill twice" if tries <= 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "memory twice" if tries <= 2:
+            raise MemoryError("cannot allocate 8 GiB")
+        case "memory":
+            raise MemoryError("cannot allocate 8 GiB")
+        case "full":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
         case "exit":
             os._exit(7)
         case "nothing":
             path.unlink()
         case "interrupt":
             raise KeyboardInterrupt
+    return len(job.text)
 
 
 def environment(job: Job, path: Path) -> None:

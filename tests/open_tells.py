@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from submissions import unchecked
 from wildhoi.body import load_body, pose_person
-from wildhoi.open_scenes.assembling import draw_scene, one_thread
+from wildhoi.open_scenes.assembling import draw_scene
 from wildhoi.open_scenes.cameras import CROP_FACTOR, draw_camera
 from wildhoi.open_scenes.drawing.looks import draw_look
 from wildhoi.open_scenes.drawing.render import draw_background
@@ -17,6 +17,7 @@ from wildhoi.open_scenes.drawing.settings import load_look_settings
 from wildhoi.open_scenes.making import Role, draw_role, make_scenes
 from wildhoi.open_scenes.randomness import generator
 from wildhoi.templates import SHIPPED, load_template
+from wildhoi.threads import one_thread
 
 FOLDS, PENALTY, BINS = 5, 1.0, 9
 

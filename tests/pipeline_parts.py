@@ -10,6 +10,7 @@ from wildhoi.convert.parts import Part
 from wildhoi.convert.pipeline import Conversion, run_conversion
 from wildhoi.convert.template_report import TemplateReport
 from wildhoi.convert.wildhoi_release import plan_wildhoi
+from wildhoi.engine import Local
 from wildhoi.schema import Sample
 
 OBJECTS = ("tennis", "violin")
@@ -59,4 +60,4 @@ if __name__ == "__main__":
     raw, out, workers = sys.argv[1:]
     sys.stdout.write("begin\n")
     sys.stdout.flush()
-    run_conversion(plan_wildhoi(Path(raw), fps=30), Path(out), workers=int(workers))
+    run_conversion(plan_wildhoi(Path(raw), fps=30), Path(out), engine=Local(int(workers)))

@@ -97,7 +97,7 @@ def test_nothing_prints_on_its_own():
         ("smplx", ("wildhoi/body/",)),
         ("huggingface_hub", ("wildhoi/hub.py", "wildhoi/hub/")),
         ("datasets", ("wildhoi/dataset.py", "wildhoi/dataset/")),
-        ("pickle", ("wildhoi/convert/", "wildhoi/engine.py")),
+        ("pickle", ("wildhoi/convert/", "wildhoi/engine/")),
         ("yaml", ("wildhoi/submission/manifest.py", "evaluation/leaderboard/")),
         ("typer", ("wildhoi/cli/",)),
     ],

@@ -16,6 +16,7 @@ from wildhoi_rows import copy_release, load_report, planted, said, same_floats, 
 from submissions import unchecked
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.convert.wildhoi_release import plan_wildhoi
+from wildhoi.engine import Local
 from wildhoi.errors import InputError, UnsafeError
 
 
@@ -423,7 +424,7 @@ def test_a_pickle_with_code_stops_workers_too(raw, places, fixtures_dir, tmp_pat
     shutil.copy(fixtures_dir / "hostile/run_command.pkl", place)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=re.escape(place.name)):
-        run_conversion(plan_wildhoi(release.root), tmp_path / "out", workers=2)
+        run_conversion(plan_wildhoi(release.root), tmp_path / "out", engine=Local(2))
     assert not list(tmp_path.rglob("pwned")) and not (tmp_path / "out/dataset.json").exists()
 
 

@@ -11,8 +11,8 @@ import engine_work
 import pytest
 from engine_work import Job, is_alive, write
 
-from wildhoi import engine
-from wildhoi.engine import map_shards
+from wildhoi.engine import Local, Ray, map_shards
+from wildhoi.engine.folder import PARTIAL
 from wildhoi.errors import InputError, RunError
 
 BOTH = pytest.mark.parametrize("workers", [1, 2])
@@ -50,7 +50,7 @@ def assert_nothing_half_written(out):
 @BOTH
 def test_every_shard_becomes_its_file_in_the_order_of_the_shards(workers, log, out):
     shards = jobs(log, "dbca")
-    paths = map_shards(write, shards, out, workers=workers)
+    paths = map_shards(write, shards, out, engine=Local(workers))
     assert paths == [out / key for key in shards]
     assert [path.read_text() for path in paths] == [job.text for job in shards.values()]
     assert calls(log) == sorted(shards)
@@ -60,7 +60,7 @@ def test_every_shard_becomes_its_file_in_the_order_of_the_shards(workers, log, o
 def test_files_do_not_depend_on_the_number_of_workers(log, tmp_path):
     shards = jobs(log, "abcdefg")
     for workers in (1, 2, 3):
-        map_shards(write, shards, tmp_path / str(workers), workers=workers)
+        map_shards(write, shards, tmp_path / str(workers), engine=Local(workers))
     assert published(tmp_path / "1") == published(tmp_path / "2") == published(tmp_path / "3")
 
 
@@ -68,21 +68,21 @@ def test_more_workers_are_other_processes_and_one_is_this(log, tmp_path):
     map_shards(write, jobs(log), tmp_path / "here")
     here = {line.split()[1] for line in log.read_text().splitlines()}
     log.write_text("")
-    map_shards(write, jobs(log), tmp_path / "there", workers=2)
+    map_shards(write, jobs(log), tmp_path / "there", engine=Local(2))
     there = {line.split()[1] for line in log.read_text().splitlines()}
     assert here == {str(os.getpid())}
     assert str(os.getpid()) not in there and 1 <= len(there) <= 2
 
 
 def test_nothing_to_do_is_no_error(out):
-    assert map_shards(write, {}, out, workers=3) == []
+    assert map_shards(write, {}, out, engine=Local(3)) == []
 
 
 @BOTH
 def test_finished_shards_are_skipped(workers, log, out):
     first = jobs(log, "ab")
-    map_shards(write, first, out, workers=workers, fingerprint="x")
-    paths = map_shards(write, jobs(log, "abcd"), out, workers=workers, fingerprint="x")
+    map_shards(write, first, out, engine=Local(workers), fingerprint="x")
+    paths = map_shards(write, jobs(log, "abcd"), out, engine=Local(workers), fingerprint="x")
     assert len(paths) == 4
     assert calls(log) == ["a.txt", "b.txt", "c.txt", "d.txt"]
 
@@ -90,9 +90,9 @@ def test_finished_shards_are_skipped(workers, log, out):
 @BOTH
 def test_another_fingerprint_or_no_resume_does_everything_again(workers, log, out):
     shards = jobs(log, "ab")
-    map_shards(write, shards, out, workers=workers, fingerprint="x")
-    map_shards(write, shards, out, workers=workers, fingerprint="y")
-    map_shards(write, shards, out, workers=workers, fingerprint="y", resume=False)
+    map_shards(write, shards, out, engine=Local(workers), fingerprint="x")
+    map_shards(write, shards, out, engine=Local(workers), fingerprint="y")
+    map_shards(write, shards, out, engine=Local(workers), fingerprint="y", resume=False)
     assert calls(log) == ["a.txt"] * 3 + ["b.txt"] * 3
 
 
@@ -105,8 +105,8 @@ def test_a_fingerprint_is_remembered_for_each_shard(log, out):
 
 def test_a_stopped_run_leaves_no_old_file_under_the_new_fingerprint(log, out):
     map_shards(write, jobs(log, "abc"), out, fingerprint="x")
-    with pytest.raises(RunError):
-        map_shards(write, jobs(log, "abc", b="value error"), out, fingerprint="y")
+    with pytest.raises(InputError):
+        map_shards(write, jobs(log, "abc", b="input error"), out, fingerprint="y")
     assert set(published(out)) == {"a.txt"}
     map_shards(write, jobs(log, "abc"), out, fingerprint="y")
     assert calls(log) == ["a.txt"] * 2 + ["b.txt"] * 3 + ["c.txt"] * 2
@@ -130,27 +130,90 @@ def test_the_ledger_keeps_what_it_knew_of_other_shards(log, out):
 def test_progress_counts_from_what_is_finished_to_all(workers, log, out):
     seen = []
     map_shards(write, jobs(log, "ab"), out, progress=lambda *counts: seen.append(counts))
-    map_shards(write, jobs(log, "abcd"), out, workers=workers, progress=lambda *counts: seen.append(counts))
+    map_shards(write, jobs(log, "abcd"), out, engine=Local(workers), progress=lambda *counts: seen.append(counts))
     assert seen == [(0, 2), (1, 2), (2, 2), (2, 4), (3, 4), (4, 4)]
 
 
 @BOTH
-def test_an_error_names_its_shard_and_keeps_what_is_finished(workers, log, out):
+def test_an_error_names_its_shard_and_the_rest_is_done(workers, log, out):
     with pytest.raises(RunError, match=r"shard c\.txt: ValueError: the matrix is singular.*resumes") as caught:
-        map_shards(write, jobs(log, "abcdefgh", c="value error"), out, workers=workers)
+        map_shards(write, jobs(log, "abcdefgh", c="value error"), out, engine=Local(workers))
     assert isinstance(caught.value.__cause__, ValueError)
-    assert {"a.txt", "b.txt"} <= set(published(out)) and "c.txt" not in published(out)
-    assert len(calls(log)) < 8
+    assert set(published(out)) == {f"{name}.txt" for name in "abdefgh"}
+    assert calls(log).count("c.txt") == 1
     assert_nothing_half_written(out)
-    map_shards(write, jobs(log, "abcdefgh"), out, workers=workers)
-    assert len(published(out)) == 8 and calls(log).count("a.txt") == 1
+    map_shards(write, jobs(log, "abcdefgh"), out, engine=Local(workers))
+    assert len(published(out)) == 8 and len(calls(log)) == 9
 
 
-def test_running_shards_finish_after_an_error(log, out):
-    shards = {"slow.txt": Job("slow", log, seconds=1.0), "bad.txt": Job("", log, "value error")}
-    with pytest.raises(RunError, match=r"bad\.txt"):
-        map_shards(write, shards, out, workers=2)
-    assert published(out) == {"slow.txt": "slow"}
+@BOTH
+def test_several_failed_shards_are_counted_and_the_first_is_told(workers, log, out):
+    with pytest.raises(RunError, match=r"2 of 6 shards failed: b\.txt, e\.txt; the first: shard b\.txt"):
+        map_shards(write, jobs(log, "abcdef", b="value error", e="value error"), out, engine=Local(workers))
+    assert len(published(out)) == 4
+
+
+@BOTH
+def test_where_everything_fails_the_rest_is_not_begun(workers, log, out):
+    names = "abcdefghijklmnop"
+    with pytest.raises(RunError, match=r"of 16 shards failed, \d+ were not begun: a\.txt"):
+        map_shards(write, jobs(log, names, **dict.fromkeys(names, "value error")), out, engine=Local(workers))
+    assert 3 <= len(calls(log)) <= 3 + workers
+
+
+@BOTH
+def test_what_the_user_has_to_mend_ends_the_run(workers, log, out):
+    with pytest.raises(InputError):
+        map_shards(write, jobs(log, "abcdefgh", b="input error"), out, engine=Local(workers))
+    assert len(calls(log)) < 8 and "a.txt" in published(out)
+
+
+@BOTH
+def test_a_full_disk_ends_the_run_in_words(workers, log, out):
+    with pytest.raises(RunError, match=r"b\.txt: No space left on device; mend that: finished shards are kept"):
+        map_shards(write, jobs(log, "abcdefgh", b="full"), out, engine=Local(workers))
+    assert len(calls(log)) < 8 and "a.txt" in published(out)
+    assert_nothing_half_written(out)
+
+
+@BOTH
+def test_memory_that_is_short_is_tried_again_at_the_end(workers, log, out):
+    map_shards(write, jobs(log, "abcd", b="memory twice"), out, engine=Local(workers))
+    assert len(published(out)) == 4
+    order = [line.split()[0] for line in log.read_text().splitlines()]
+    assert order.count("b.txt") == 3 and order[-1] == "b.txt"
+
+
+@BOTH
+def test_memory_that_never_suffices_is_told_after_three_tries(workers, log, out):
+    shards = jobs(log) | {"b.txt": Job("", log, "memory", ids=tuple(f"image-{n}" for n in range(7)))}
+    told = r"shard b\.txt \(image-0, .*image-4 and 2 more\): MemoryError: cannot allocate 8 GiB"
+    with pytest.raises(RunError, match=told):
+        map_shards(write, shards, out, engine=Local(workers))
+    assert calls(log).count("b.txt") == 3 and len(published(out)) == 3
+
+
+def test_what_the_work_returns_comes_back_before_its_file_has_a_name(log, out):
+    seen = {}
+    for workers in (1, 2):
+        map_shards(
+            write,
+            jobs(log, "ab"),
+            out / str(workers),
+            engine=Local(workers),
+            done=lambda key, value: seen.setdefault(key, []).append((value, (out / str(workers) / key).exists())),  # noqa: B023
+        )
+    assert seen == {"a.txt": [(9, False)] * 2, "b.txt": [(9, False)] * 2}
+
+
+def test_processes_are_kept_between_calls_and_end_with_the_engine(log, tmp_path):
+    with Local(2) as engine:
+        for name in "xyz":
+            map_shards(write, jobs(log), tmp_path / name, engine=engine)
+        processes = {line.split()[1] for line in log.read_text().splitlines()}
+        assert len(processes) <= 2 and all(is_alive(pid) for pid in processes)
+    assert not any(is_alive(pid) for pid in processes)
+    assert engine.memory > 2**20
 
 
 @BOTH
@@ -159,33 +222,40 @@ def test_running_shards_finish_after_an_error(log, out):
 )
 def test_the_package_s_own_errors_keep_class_message_and_exit_code(workers, action, kind, code, log, out):
     with pytest.raises(kind) as caught:
-        map_shards(write, jobs(log, "ab", a=action), out, workers=workers)
+        map_shards(write, jobs(log, "ab", a=action), out, engine=Local(workers))
     assert type(caught.value) is kind and caught.value.exit_code == code
     assert str(caught.value) in ("row 3: got nan, wanted a number", "the body model is missing")
 
 
 def test_an_exception_that_cannot_travel_sends_its_text(log, out):
     with pytest.raises(RunError, match=r"shard b\.txt: .*Unpicklable: this and that"):
-        map_shards(write, jobs(log, "ab", b="unpicklable"), out, workers=2)
+        map_shards(write, jobs(log, "ab", b="unpicklable"), out, engine=Local(2))
 
 
 @BOTH
 def test_work_that_writes_nothing_is_an_error(workers, log, out):
     with pytest.raises(RunError, match=r"shard b\.txt: .*without writing"):
-        map_shards(write, jobs(log, "ab", b="nothing"), out, workers=workers)
+        map_shards(write, jobs(log, "ab", b="nothing"), out, engine=Local(workers))
     assert published(out) == {"a.txt": "text of a"}
 
 
 @pytest.mark.parametrize(("action", "ending"), [("kill", "signal 9"), ("exit", "exit code 7")])
-def test_a_dead_worker_is_named_and_the_same_call_resumes(action, ending, log, out):
-    with pytest.raises(RunError, match=rf"shard b\.txt: .*died \({ending}.*finished shards are kept.*resumes"):
-        map_shards(write, jobs(log, "abcd", b=action), out, workers=2)
-    assert "b.txt" not in published(out)
+def test_a_shard_that_kills_its_worker_is_told_after_three_tries_and_the_rest_is_done(action, ending, log, out):
+    with pytest.raises(RunError, match=rf"shard b\.txt: .*died 3 times \({ending}.*finished shards are kept.*resumes"):
+        map_shards(write, jobs(log, "abcd", b=action), out, engine=Local(2))
+    assert set(published(out)) == {"a.txt", "c.txt", "d.txt"}
+    assert calls(log).count("b.txt") == 3
     assert_nothing_half_written(out)
-    kept = set(published(out))
-    map_shards(write, jobs(log, "abcd"), out, workers=2)
-    assert len(published(out)) == 4
-    assert all(calls(log).count(key) == 1 for key in kept)
+    map_shards(write, jobs(log, "abcd"), out, engine=Local(2))
+    assert len(published(out)) == 4 and len(calls(log)) == 7
+
+
+def test_a_shard_whose_worker_dies_is_done_by_another(log, tmp_path):
+    map_shards(write, jobs(log, "abcd"), tmp_path / "whole")
+    log.write_text("")
+    map_shards(write, jobs(log, "abcd", b="kill twice"), tmp_path / "out", engine=Local(2))
+    assert published(tmp_path / "out") == published(tmp_path / "whole")
+    assert calls(log).count("b.txt") == 3 and len({line.split()[1] for line in log.read_text().splitlines()}) >= 3
 
 
 def test_the_first_failure_in_the_order_of_the_shards_is_raised(log, out):
@@ -194,7 +264,7 @@ def test_the_first_failure_in_the_order_of_the_shards_is_raised(log, out):
         "b.txt": Job("", log, "value error"),
     }
     with pytest.raises(RunError, match=r"shard a\.txt"):
-        map_shards(write, shards, out, workers=2)
+        map_shards(write, shards, out, engine=Local(2))
 
 
 def test_an_interrupt_in_this_process_leaves_nothing_half_written(log, out):
@@ -209,10 +279,10 @@ def start_slow_run(out, log, workers):
     program = f"""
         from pathlib import Path
         from engine_work import Job, is_alive, write
-        from wildhoi.engine import map_shards
+        from wildhoi.engine import Local, map_shards
         if __name__ == "__main__":
             shards = {{f"{{i}}.txt": Job(str(i), Path({str(log)!r}), seconds=30) for i in range(4)}}
-            map_shards(write, shards, Path({str(out)!r}), workers={workers})
+            map_shards(write, shards, Path({str(out)!r}), engine=Local({workers}))
     """
     script = out.parent / "run.py"
     script.write_text(textwrap.dedent(program))
@@ -247,11 +317,21 @@ def test_leftovers_of_a_killed_run_are_removed(log, out):
     process = start_slow_run(out, log, 1)
     process.kill()
     process.communicate()
-    assert (out / engine.PARTIAL).is_dir()
-    (out / engine.PARTIAL / "half.txt").write_text("ha")
+    (partial,) = out.glob(f"{PARTIAL}*")
+    (partial / "half.txt").write_text("ha")
     map_shards(write, jobs(log, "a"), out)
     assert_nothing_half_written(out)
     assert published(out) == {"a.txt": "text of a"}
+
+
+def test_workers_end_with_a_parent_that_is_killed_and_write_nothing_into_the_next_run(log, out):
+    process = start_slow_run(out, log, 2)
+    process.kill()
+    process.communicate()
+    map_shards(write, {f"{i}.txt": Job("new", log) for i in range(4)}, out, engine=Local(2))
+    assert set(published(out).values()) == {"new"}
+    first = [line.split()[1] for line in log.read_text().splitlines()][:2]
+    assert not any(is_alive(pid) for pid in first)
 
 
 def test_a_second_run_in_the_same_folder_is_refused(log, out):
@@ -259,7 +339,7 @@ def test_a_second_run_in_the_same_folder_is_refused(log, out):
     try:
         with pytest.raises(RunError, match="another run is writing here"):
             map_shards(write, jobs(log, "a"), out)
-        assert (out / engine.PARTIAL).is_dir()
+        assert len([*out.glob(f"{PARTIAL}*")]) == 1
     finally:
         process.kill()
         process.communicate()
@@ -275,20 +355,21 @@ def test_unsafe_keys_are_refused_before_anything_is_written(key, log, out):
 
 
 @pytest.mark.parametrize("workers", [0, -1])
-def test_fewer_than_one_worker_is_refused(workers, out):
+@pytest.mark.parametrize("kind", [Local, lambda workers: Ray("local", workers)])
+def test_fewer_than_one_worker_is_refused(kind, workers):
     with pytest.raises(InputError, match="workers"):
-        map_shards(write, {}, out, workers=workers)
+        kind(workers)
 
 
 def test_workers_compute_on_one_thread_and_this_process_keeps_its_environment(log, out):
     before = dict(os.environ)
-    paths = map_shards(engine_work.environment, jobs(log, "ab"), out, workers=2)
+    paths = map_shards(engine_work.environment, jobs(log, "ab"), out, engine=Local(2))
     assert [path.read_text() for path in paths] == ["1,1"] * 2
     assert dict(os.environ) == before
 
 
 def test_torch_in_a_worker_has_one_thread(log, out):
-    (path, _) = map_shards(engine_work.threads, jobs(log, "ab"), out, workers=2)
+    (path, _) = map_shards(engine_work.threads, jobs(log, "ab"), out, engine=Local(2))
     assert path.read_text() == "1"
 
 

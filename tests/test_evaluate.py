@@ -16,6 +16,7 @@ from evaluation.scores import write_scores
 from wildhoi.body import open_body
 from wildhoi.body.reading import read_arrays
 from wildhoi.dataset import find_data, load_annotations
+from wildhoi.engine import Local
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.schema import Failure
 from wildhoi.submission.defects import DefectError
@@ -112,7 +113,7 @@ def test_neither_processes_nor_the_order_of_rows_change_a_bit(data, monkeypatch)
     one = text(evaluate(submission, data, protocol, Options(objects=FEW)))
     shuffled = replace(submission, rows=submission.rows[7:][::-1] + submission.rows[:7])
     assert text(evaluate(shuffled, data, protocol, Options(objects=FEW))) == one
-    assert text(evaluate(shuffled, data, protocol, Options(objects=FEW, workers=2))) == one
+    assert text(evaluate(shuffled, data, protocol, Options(objects=FEW, engine=Local(2)))) == one
 
 
 def test_running_again_writes_the_same_bytes(tmp_path, data):

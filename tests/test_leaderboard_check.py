@@ -19,7 +19,7 @@ from evaluation.evaluate import Options, evaluate
 from evaluation.leaderboard.board import build, leaderboard
 from evaluation.leaderboard.overview import EMPTY, END, START
 from evaluation.protocol import load_protocol
-from evaluation.scores import PER_IMAGE, SCORES, write_scores
+from evaluation.scores import PER_IMAGE, SCORES, SEAL, seal_of, write_scores
 from wildhoi.dataset import load_annotations
 from wildhoi.errors import InputError
 from wildhoi.schema import Failure
@@ -70,6 +70,13 @@ def edit(path, change):
     path.write_text(json.dumps(content))
 
 
+def scored_elsewhere(submission, **versions):
+    """Make scores those of a machine with other versions of libraries."""
+    table = pq.read_table(submission / PER_IMAGE).to_pylist()
+    edit(submission / SCORES, lambda scores: scores["versions"].update(versions))
+    edit(submission / SCORES, lambda scores: scores.update({SEAL: seal_of(scores, table)}))
+
+
 def fields_of(verdict):
     return [difference.field for difference in verdict.differences]
 
@@ -85,7 +92,7 @@ def test_what_was_scored_is_found_again(scored, data):
 
 def test_another_version_of_a_library_is_said_and_is_no_difference(copied, data):
     folder, submission = copied
-    edit(submission / SCORES, lambda scores: scores["versions"].update(torch="0.1", python="2.7"))
+    scored_elsewhere(submission, torch="0.1", python="2.7")
     verdict = only(folder, data)
     assert verdict.status == "ok"
     assert {d.field: d.stored for d in verdict.versions} == {"versions.torch": '"0.1"', "versions.python": '"2.7"'}
@@ -257,7 +264,7 @@ def test_the_command_says_a_line_each_and_the_worst_code(command, copied, data):
     assert command(*words)[:2] == (0, "open/theirs (open-small@1): ok\n")
     shutil.copytree(submission, folder / "open" / "b")
     edit(folder / "open" / "b" / SCORES, lambda s: s["overall"]["metrics"]["translation"].update(mean=1.0))
-    edit(submission / SCORES, lambda s: s["versions"].update(torch="0.1"))
+    scored_elsewhere(submission, torch="0.1")
     done = command(*words)
     first, second = done.out.splitlines()
     assert done.code == 1 and second.endswith("ok") and 'torch "0.1" then' in done.err

@@ -20,6 +20,7 @@ from wildhoi.convert.pipeline import run_conversion
 from wildhoi.dataset import load_annotations, load_samples, open_folder
 from wildhoi.dataset.layouts import load_layouts
 from wildhoi.dataset.samples import SCHEMA
+from wildhoi.engine import Local
 from wildhoi.errors import InputError, RunError
 from wildhoi.files import sha256_file
 from wildhoi.layout import CONVERTING
@@ -43,7 +44,7 @@ def request(**changes):
 
 def make(out, workers=1, **changes):
     with unchecked():
-        return run_conversion(plan_open(request(**changes), out), out, workers=workers)
+        return run_conversion(plan_open(request(**changes), out), out, engine=Local(workers))
 
 
 def contents(folder):

@@ -19,6 +19,7 @@ from wildhoi.convert import shards
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.convert.wildhoi_release import plan_wildhoi
 from wildhoi.dataset import find_data, open_folder
+from wildhoi.engine import Local
 from wildhoi.errors import InputError, MissingAssetError, WildhoiError
 from wildhoi.files import sha256_file
 
@@ -72,7 +73,7 @@ def ids(folder, pattern):
 def test_the_number_of_workers_changes_no_byte(raw, objects, tmp_path):
     with unchecked():
         one, two = (
-            run_conversion(plan_wildhoi(raw, objects=objects[:1]), tmp_path / str(workers), workers=workers)
+            run_conversion(plan_wildhoi(raw, objects=objects[:1]), tmp_path / str(workers), engine=Local(workers))
             for workers in (1, 2)
         )
     assert contents(tmp_path / "1") == contents(tmp_path / "2") and one.to_json() == two.to_json()

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from run_methods import Toy, make_runnable, plain_samples, record, run, without_seconds
 
-from wildhoi import engine
 from wildhoi.devices import describe_device, find_device
+from wildhoi.engine import only_run_in
 from wildhoi.errors import InputError, MissingAssetError, RunError
 from wildhoi.method import Moment
 from wildhoi.running import RunOptions, Watch
@@ -367,7 +367,7 @@ def test_a_run_killed_at_any_change_of_a_file_goes_on_and_ends_in_the_same(tmp_p
 
 def test_two_runs_do_not_share_a_folder(data, out):
     out.mkdir()
-    with engine.only_run_in(out), pytest.raises(RunError, match="another run is writing"):
+    with only_run_in(out), pytest.raises(RunError, match="another run is writing"):
         run(Toy(), data, out)
 
 

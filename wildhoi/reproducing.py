@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wildhoi.agreement import Differences, Group, Means, Reproduction, find_differences, find_spreads, join_differences
 from wildhoi.dataset import DataFolder, load_annotations
+from wildhoi.engine import Local
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.method import load_method
 from wildhoi.objects import Symmetry
@@ -255,7 +256,7 @@ def _score(side: Submission, images: Sequence[str], data: DataFolder, protocol: 
 
     wanted = set(images)
     some = replace(side, rows=[row for row in side.rows if row.image_id in wanted])
-    return evaluate(some, data, protocol, Options(workers=workers))
+    return evaluate(some, data, protocol, Options(engine=Local(workers)))
 
 
 def _group(images: int, differences: Differences, scores: Sequence[Mapping[str, Any]], protocol: "Protocol") -> Group:

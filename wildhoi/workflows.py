@@ -12,6 +12,7 @@ import numpy as np
 
 from wildhoi.catalogue import first_ids
 from wildhoi.dataset import SPLITS, DataFolder, find_data, find_sample, load_annotations, load_samples
+from wildhoi.engine import Local
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.method import load_method
 from wildhoi.schema import Annotation, Sample
@@ -110,9 +111,9 @@ def _run(
     name: str, settings: Mapping[str, Any], objects: tuple[str, ...], out: Path, progress: Progress | None
 ) -> "Submission":
     """What a method makes of the sample data: a submission."""
-    from wildhoi.open_scenes.assembling import one_thread
     from wildhoi.running import RunOptions, Watch, run_method
     from wildhoi.submission.folder import read_submission, write_submission
+    from wildhoi.threads import one_thread
 
     watch = Watch(moment=lambda key, at: progress(f"{name} {key}", at.done, at.total)) if progress else Watch()
     # a run goes into an empty folder, and a demo may be repeated; threads gain nothing on a few images, and hinder each
@@ -135,7 +136,7 @@ def _score(
 
     data, name = find_data(SAMPLE), submission.manifest.method
     tell = (lambda done, total: progress(f"scoring {name}", done, total)) if progress else None
-    scores = evaluate(submission, data, protocol_for(data.name), Options(objects=objects, workers=workers), tell)
+    scores = evaluate(submission, data, protocol_for(data.name), Options(objects=objects, engine=Local(workers)), tell)
     write_scores(out, scores)
     return scores.scores
 

@@ -12,11 +12,11 @@ import numpy as np
 from evaluation.site.content import Result, Section, image_slug
 from evaluation.site.drawing import STYLE, Picture, Wanted, draw, input_name, names_of
 from wildhoi.dataset import DataFolder, find_data
-from wildhoi.engine import map_shards
+from wildhoi.engine import Local, map_shards
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import canonical_json, sha256_text
-from wildhoi.open_scenes.assembling import one_thread
 from wildhoi.open_scenes.truth import truth_of
+from wildhoi.threads import one_thread
 
 EXTREMES = 4
 """Best and worst images on a method's page."""
@@ -189,7 +189,7 @@ def draw_gallery(
     told = None if progress is None else (lambda done, total: progress(f"drawing {section.slug}", done, total))
     # pictures this small gain nothing from threads, and where cores are busy they wait for each other
     with one_thread(), TemporaryDirectory(prefix="wildhoi-site-") as folder:
-        map_shards(draw, pictures, Path(folder), workers=workers, progress=told if pictures else None)
+        map_shards(draw, pictures, Path(folder), engine=Local(workers), progress=told if pictures else None)
 
 
 def _pending(section: Section, gallery: Gallery, out: Path) -> dict[str, Picture]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from evaluation.study.drawing import Candidate, Drawn, Method, Trial, draw_trials, other
 from evaluation.study.key import KEY, PAGE, Contender, Key, write_key
 from wildhoi.dataset import DataFolder, find_data, load_annotations
-from wildhoi.engine import map_shards
+from wildhoi.engine import Local, map_shards
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import canonical_json, require_writable, sha256_text
 from wildhoi.schema import Annotation, BodyKind, Reconstruction
@@ -226,7 +226,7 @@ def _draw(
     fingerprint = sha256_text(canonical_json([*inputs, {name: version(name) for name in LIBRARIES}]))
     shards = {keys[image_id]: pair for image_id, pair in pairs.items()}
     tell = (lambda done, total: progress("drawing", done, total)) if progress else None
-    paths = map_shards(draw_pair, shards, state, workers=workers, fingerprint=fingerprint, progress=tell)
+    paths = map_shards(draw_pair, shards, state, engine=Local(workers), fingerprint=fingerprint, progress=tell)
     return dict(zip(pairs, paths, strict=True))
 
 

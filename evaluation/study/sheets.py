@@ -14,13 +14,13 @@ from wildhoi.body import BodyModel, load_body
 from wildhoi.dataset import find_sample, open_folder
 from wildhoi.errors import InputError
 from wildhoi.geometry import axis_rotation, project
-from wildhoi.open_scenes.assembling import one_thread
 from wildhoi.schema import Annotation, BodyKind, Camera, Reconstruction, Sample
 from wildhoi.show.figure import region_of
 from wildhoi.show.scene import OBJECT, Meshes, bounds, make_meshes, render
 from wildhoi.show.views import Space, space_around
 from wildhoi.show.window import faded, ground, picture_in, window_around, with_aspect
 from wildhoi.templates import find_template, load_template
+from wildhoi.threads import one_thread
 
 OVER, VIEW = 512, 288
 """Pixels: sides of the pictures over the input, and of a view from around."""

@@ -71,7 +71,7 @@ def items(count, off):
 
 
 def ours(scored, of):
-    return score_items(scored, of, workers=1)
+    return score_items(scored, of)
 
 
 # the published way ------------------------------------------------------------------------------------------------

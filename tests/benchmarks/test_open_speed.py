@@ -8,9 +8,9 @@ import pytest
 from submissions import unchecked
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.open_scenes import assembling, making
-from wildhoi.open_scenes.assembling import one_thread
 from wildhoi.open_scenes.plan import Request, plan_open
 from wildhoi.open_scenes.version import load_version
+from wildhoi.threads import one_thread
 
 SCENES, SEED, SIZE = 48, 12, 256  # of each object: what is solved together
 TARGET = 2.0

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from evaluation.protocol import load_protocol
 from evaluation.scoring import SHARD, score_items
+from wildhoi.engine import Local
 
 ROUNDS = 6
 TWIN_IMAGES = 2
@@ -93,8 +94,8 @@ def test_memory_does_not_grow_with_the_number_of_images(benchmark, say, objects)
 
 def test_two_processes_score_faster_than_one(benchmark, say, objects):
     of, images = job(objects, "none", load_protocol("open@1").metrics), items(20 * SHARD, 0.05)
-    one, expected = seconds(lambda: score_items(images, of, workers=1))
-    two, found = seconds(lambda: benchmark.pedantic(lambda: score_items(images, of, workers=2), rounds=1))
+    one, expected = seconds(lambda: score_items(images, of))
+    two, found = seconds(lambda: benchmark.pedantic(lambda: score_items(images, of, engine=Local(2)), rounds=1))
     assert found == expected
     say(f"{len(images)} images: 1 process {one:.1f} s, 2 processes {two:.1f} s, their start included: {one / two:.2f}")
     if benchmark.enabled:

@@ -10,7 +10,7 @@ from wildhoi.ablation.grids import CHECKPOINT
 from wildhoi.ablation.planning import Plan
 from wildhoi.ablation.stored import Placed, write_ablation
 from wildhoi.dataset import DataFolder
-from wildhoi.engine import only_run_in
+from wildhoi.engine import Local, only_run_in
 from wildhoi.errors import InputError, RunError, WildhoiError
 from wildhoi.files import read_json
 from wildhoi.method import load_method
@@ -182,7 +182,7 @@ class _Runner:
         from evaluation.scores import write_scores
 
         plan = self.plan
-        options = Options(objects=plan.options.objects, workers=plan.workers)
+        options = Options(objects=plan.options.objects, engine=Local(plan.workers))
         submission = read_submission(plan.folder(cell))
         scores = evaluate(
             submission,

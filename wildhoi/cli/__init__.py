@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,11 +28,14 @@ from wildhoi.cli import (
 from wildhoi.cli.demo import demo as run_demo
 from wildhoi.cli.fits import show as show_fit
 from wildhoi.cli.shared import (
+    Address,
     Data,
+    EngineKind,
     Json,
     Objects,
+    Processes,
     Progress,
-    Workers,
+    make_engine,
     names,
     printable,
     say,
@@ -108,7 +112,9 @@ def evaluate(
     ] = None,
     objects: Objects = "",
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a submission that misses images.")] = False,
-    workers: Workers = 1,
+    workers: Processes = None,
+    engine: EngineKind = "local",
+    address: Address = "auto",
     device: Annotated[str, typer.Option(help="cpu is canonical; cuda is marked.")] = "cpu",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Default: into the submission.")] = None,
     as_json: Json = False,
@@ -122,18 +128,17 @@ def evaluate(
     target = out or submission
     require_writable(target)
     handed_in = read_submission(submission)
-    with Progress() as progress, truth_of(data or handed_in.manifest.dataset) as folder:
+    where = make_engine(engine, workers, address, device)
+    with Progress(where) as progress, truth_of(data or handed_in.manifest.dataset) as folder:
         chosen = load_protocol(protocol) if protocol else protocol_for(folder.name)
         # torch comes only after everything that can be refused without it
-        from evaluation.evaluate import Options
-        from evaluation.evaluate import evaluate as score
+        from evaluation.evaluate import Options, evaluate_into
 
-        options = Options(body, names(objects), strict, workers, device)
-        scores = score(handed_in, folder, chosen, options, lambda done, total: progress("scoring", done, total))
+        options = Options(body, names(objects), strict, where, device)
+        told = partial(progress, "scoring")
+        scores = evaluate_into(target, handed_in, folder, chosen, options, told)
     from evaluation.report import score_report
-    from evaluation.scores import write_scores
 
-    write_scores(target, scores)
     if as_json:
         return show_json(scores.scores)
     say_defects(handed_in.warnings + tuple(scores.warnings))

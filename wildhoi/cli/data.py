@@ -5,7 +5,21 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from wildhoi.cli.shared import Data, Json, Objects, Progress, Workers, names, printable, say, show, show_json
+from wildhoi.cli.shared import (
+    Address,
+    Data,
+    EngineKind,
+    Json,
+    Objects,
+    Processes,
+    Progress,
+    make_engine,
+    names,
+    printable,
+    say,
+    show,
+    show_json,
+)
 
 app = typer.Typer(help="Get, convert, check, look at and publish data sets.", no_args_is_help=True)
 
@@ -142,7 +156,9 @@ def convert(
     init: Annotated[Path | None, typer.Option(help="behave: initial estimates (Parquet, docs/data.md).")] = None,
     part: Annotated[str, typer.Option("--dataset", help="rhobin: which of its data sets.")] = "behave",
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a release with any irregularity.")] = False,
-    workers: Workers = 1,
+    workers: Processes = None,
+    engine: EngineKind = "local",
+    address: Address = "auto",
     as_json: Json = False,
 ) -> None:
     """Convert a raw release into a data folder; an interrupted conversion goes on where it stopped."""
@@ -152,8 +168,9 @@ def convert(
 
     require_writable(out)
     options = Options(data, names(objects) or None, tuple(names(splits)), only, fps, fits, keyframes, init, part)
-    with Progress() as progress:
-        report = run_conversion(plan(release, raw, options), out, workers=workers, strict=strict, progress=progress)
+    chosen = make_engine(engine, workers, address)
+    with Progress(chosen) as progress:
+        report = run_conversion(plan(release, raw, options), out, engine=chosen, strict=strict, progress=progress)
     if as_json:
         return show_json(report.to_dict())
     show(report.to_rich())
@@ -172,7 +189,9 @@ def make(
     kinds: Annotated[str, typer.Option("--interactions", help="Only these, separated by commas; default all.")] = "",
     layouts: Annotated[int | None, typer.Option(help="Further views of each training scene; default 16.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda, for posing and rendering.")] = "cpu",
-    workers: Workers = 1,
+    workers: Processes = None,
+    engine: EngineKind = "local",
+    address: Address = "auto",
     as_json: Json = False,
 ) -> None:
     """Make the open set: people posed with objects, drawn and detected; goes on where it stopped."""
@@ -184,8 +203,9 @@ def make(
     wanted = {"objects": names(objects) or None, "train": train, "test": test, "seed": seed, "layouts": layouts}
     chosen: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     request = Request(size=size, kinds=names(kinds), device=device, **chosen)
-    with Progress() as progress:
-        report = run_conversion(plan_open(request, out), out, workers=workers, progress=progress)
+    where = make_engine(engine, workers, address, device)
+    with Progress(where) as progress:
+        report = run_conversion(plan_open(request, out), out, engine=where, progress=progress)
     if as_json:
         return show_json(report.to_dict())
     show(report.to_rich())

@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wildhoi.cli.shared import Data, Json, Progress, Workers, printable, say, show, show_json
+from wildhoi.cli.shared import (
+    Address,
+    Data,
+    EngineKind,
+    Json,
+    Processes,
+    Progress,
+    make_engine,
+    printable,
+    say,
+    show,
+    show_json,
+)
 from wildhoi.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +36,9 @@ def rescore(
     data: Data = None,
     write: Annotated[bool, typer.Option("--write", help="Replace scores.json and per_image.parquet.")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write them below this folder instead.")] = None,
-    workers: Workers = 1,
+    workers: Processes = None,
+    engine: EngineKind = "local",
+    address: Address = "auto",
     as_json: Json = False,
 ) -> None:
     """Score submissions again from their predictions and compare with the stored scores; writes nothing by itself.
@@ -40,9 +54,10 @@ def rescore(
         require_writable(out)
     targets = _targets(submissions, out)
     done = []
-    with Progress() as progress:
+    chosen = make_engine(engine, workers, address)
+    with Progress(chosen) as progress, chosen:
         for folder, target in targets.items():
-            for one in score_again(folder, protocol, data, workers=workers, progress=progress):
+            for one in score_again(folder, protocol, data, engine=chosen, progress=progress):
                 done.append(_finish(one, folder, target, write=write))
     if as_json:
         show_json([entry for _, entry in done])

@@ -6,17 +6,33 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Annotated, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from wildhoi.errors import InputError
 from wildhoi.submission.defects import Defect
 
+if TYPE_CHECKING:
+    from wildhoi.engine import Engine
+
 PIPE_WIDTH = 120
+QUIET = 30.0
+"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes at once; the result does not depend on it.")]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Shards at once: default 1 process, or all a cluster has; changes no result."
+    ),
+]
+EngineKind = Annotated[
+    Literal["local", "ray"], typer.Option("--engine", help="This machine's processes, or a Ray cluster's.")
+]
+Address = Annotated[str, typer.Option("--address", help="Of the Ray cluster: auto, local (starts one) or host:port.")]
 Objects = Annotated[str, typer.Option("--objects", help="Only these objects, separated by commas.")]
 Data = Annotated[str | None, typer.Option("--data", help="A data folder or the name of a data set.")]
 
@@ -58,18 +74,29 @@ def names(text: str) -> tuple[str, ...]:
     return found
 
 
-class Progress(AbstractContextManager["Progress"]):
-    """A progress bar on stderr, only where somebody looks."""
+def make_engine(kind: str, workers: int | None, address: str, device: str = "cpu") -> "Engine":
+    """The engine that the options name; on a cluster a shard takes a GPU where it is to compute on one."""
+    from wildhoi.engine import Local, Ray
 
-    def __init__(self) -> None:
+    if kind == "ray":
+        return Ray(address, workers, 1.0 if device.startswith("cuda") else 0.0)
+    return Local(workers or 1)
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Progress on stderr, with speed and memory: a bar where somebody looks, else a line every half minute."""
+
+    def __init__(self, engine: "Engine | None" = None) -> None:
         from rich import progress
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        speed = TextColumn("{task.fields[speed]}")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
         console = Console(stderr=True)
         self._bar = progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._tasks: dict[str, Any] = {}
+        self._tasks: dict[str, _Task] = {}
+        self._engine = engine
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -83,9 +110,37 @@ class Progress(AbstractContextManager["Progress"]):
         from rich.markup import escape
 
         if name not in self._tasks:
-            self._tasks[name] = self._bar.add_task(name, total=total)
-        text = escape(f"{name} {note}".rstrip())
-        self._bar.update(self._tasks[name], completed=done, total=total, visible=done < total, description=text)
+            self._tasks[name] = _Task(self._bar.add_task(name, total=total, speed=""), done, monotonic())
+        task = self._tasks[name]
+        text, speed = escape(f"{name} {note}".rstrip()), task.speed(done) + self._memory()
+        self._bar.update(task.number, completed=done, total=total, visible=done < total, description=text, speed=speed)
+        if self._bar.disable and task.is_due() and done < total:
+            say(f"{printable(name)}: {done:,} of {total:,}{', ' if speed else ''}{speed}")
+
+    def _memory(self) -> str:
+        held = 0 if self._engine is None else self._engine.memory
+        return f", {held / 2**20:,.0f} MiB a process" if held else ""
+
+
+class _Task:
+    """A piece of work: its bar, and how much was done when it was first heard of, which another run may have done."""
+
+    def __init__(self, number: Any, done: int, began: float) -> None:
+        self.number, self.first, self.began, self.told = number, done, began, began
+
+    def speed(self, done: int) -> str:
+        """What is done in a second or in a minute, since this run began."""
+        spent = monotonic() - self.began
+        if done <= self.first or spent <= 0:
+            return ""
+        each = (done - self.first) / spent
+        return f"{each:,.1f}/s" if each >= 1 else f"{60 * each:.1f}/min"
+
+    def is_due(self) -> bool:
+        """Whether it is time for another line."""
+        due = monotonic() - self.told >= QUIET
+        self.told = monotonic() if due else self.told
+        return due
 
 
 def say_defects(defects: Sequence[Defect]) -> None:

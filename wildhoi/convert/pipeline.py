@@ -26,7 +26,7 @@ from wildhoi.convert.parts import (
 )
 from wildhoi.convert.shards import join_parts
 from wildhoi.dataset.folder import SPLITS, seal_folder
-from wildhoi.engine import map_shards, only_run_in
+from wildhoi.engine import Engine, Local, map_shards, only_run_in
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, read_json, sha256_text, write_text
 from wildhoi.layout import CONVERTING, IDENTITY
@@ -38,7 +38,7 @@ SETTINGS = "settings.json"
 GROUNDWORK = "groundwork"
 
 Progress = Callable[[str, int, int], None]
-Groundwork = Callable[[Path, int, Progress | None], None]
+Groundwork = Callable[[Path, Engine, Progress | None], None]
 Group = tuple[Kind, str, str]
 
 
@@ -57,9 +57,9 @@ class Conversion:
         remarks: adds to the finished counts what they say about the release.
         estimates: a name of the files that initial estimates were given in.
         version: of a data set that is made, not converted; later ones are other data.
-        groundwork: makes what the parts read, with as many processes and told of progress, in the folder given, which
-            is kept until the end; it is called again when a conversion continues, and resumes by itself. What a part
-            is told of that folder belongs in no `repr` of its `spec`, by which a conversion is known again.
+        groundwork: makes what the parts read, by the engine and told of progress, in the folder given, which is kept
+            until the end; it is called again when a conversion continues, and resumes by itself. What a part is told
+            of that folder belongs in no `repr` of its `spec`, by which a conversion is known again.
     """
 
     name: str
@@ -78,7 +78,7 @@ def run_conversion(
     conversion: Conversion,
     out: Path,
     *,
-    workers: int = 1,
+    engine: Engine | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> ConversionReport:
@@ -87,7 +87,7 @@ def run_conversion(
     Args:
         conversion: the plan.
         out: the data folder; new, empty, or with an unfinished conversion of the same settings.
-        workers: processes at once; the result does not depend on it.
+        engine: where it is done; default in this process. The result does not depend on it.
         strict: refuse a release with any irregularity instead of counting it.
         progress: called with (what, finished, total).
 
@@ -100,14 +100,14 @@ def run_conversion(
     fresh = not out.is_dir() or not any(out.iterdir())
     settings = _settings(conversion)
     _claim(out, out / CONVERTING, settings)
-    with only_run_in(out):
+    with only_run_in(out), engine or Local() as engine:
         report = _prepare(conversion, out, fresh=fresh)
         if strict:
             _refuse_irregular(report)  # before long work is done
         if conversion.groundwork is not None:
             (out / CONVERTING / GROUNDWORK).mkdir(exist_ok=True)
-            conversion.groundwork(out / CONVERTING / GROUNDWORK, workers, progress)
-        run = _Run(workers, strict, sha256_text(settings), progress)
+            conversion.groundwork(out / CONVERTING / GROUNDWORK, engine, progress)
+        run = _Run(engine, strict, sha256_text(settings), progress)
         for group, parts in _groups(conversion.parts).items():
             _convert_group(group, parts, out, run, report)
         _refuse_empty(conversion, report)
@@ -165,7 +165,7 @@ def _sweep(out: Path) -> None:
 class _Run:
     """How the parts are worked on."""
 
-    workers: int
+    engine: Engine
     strict: bool
     fingerprint: str
     progress: Progress | None
@@ -216,7 +216,7 @@ def _convert_group(group: Group, parts: Sequence[Part], out: Path, run: _Run, re
             convert_part_strictly if run.strict else convert_part,
             {part.key: part for part in parts},
             folder,
-            workers=run.workers,
+            engine=run.engine,
             fingerprint=run.fingerprint,
             progress=None if run.progress is None else _named(run.progress, " ".join(group)),
         )

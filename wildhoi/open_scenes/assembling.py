@@ -1,14 +1,12 @@
 """Rows of the open set, made of solved scenes: pictures and detections, truth, and further views."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from wildhoi.body import BodyModel, load_body, pose_person
@@ -28,6 +26,7 @@ from wildhoi.open_scenes.scene import Scene
 from wildhoi.open_scenes.scene_files import read_scenes
 from wildhoi.schema import Annotation, Camera, Sample, SceneView
 from wildhoi.templates import SHIPPED, Template, load_template
+from wildhoi.threads import one_thread
 
 GAVE_UP = "no attempt to pose the scene held"
 
@@ -45,22 +44,6 @@ class Source:
     size: int
     layouts: int
     device: str
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: sums of several depend on how they share the work, and the bytes with them."""
-    import cv2
-
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
 
 
 def read_samples(source: Source, log: Log) -> Iterator[Sample]:

@@ -16,16 +16,17 @@ from wildhoi.convert.parts import KINDS, Kind, Log, Part
 from wildhoi.convert.pipeline import GROUNDWORK, Conversion, Progress
 from wildhoi.convert.template_report import TemplateReport, write_info
 from wildhoi.dataset.folder import SPLITS
-from wildhoi.engine import map_shards
+from wildhoi.engine import Engine, map_shards
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import canonical_json, sha256_file, sha256_text
 from wildhoi.layout import CONVERTING
 from wildhoi.objects import TABLE, Category, find_category, load_categories
-from wildhoi.open_scenes.assembling import Source, one_thread, read_annotations, read_layouts, read_samples
+from wildhoi.open_scenes.assembling import Source, read_annotations, read_layouts, read_samples
 from wildhoi.open_scenes.making import draw_role, make_scenes
 from wildhoi.open_scenes.scene_files import write_scenes
 from wildhoi.open_scenes.version import FOLDER, load_version
 from wildhoi.templates import SHIPPED, load_template
+from wildhoi.threads import one_thread
 
 NAME = "open"
 DEVICES = ("cpu", "cuda")
@@ -100,9 +101,9 @@ def plan_open(request: Request, out: Path) -> Conversion:
         names = [category.name for category in categories]
         return {name: _copy_template(name, folder) for name in [*names, *_template_only(request)]}
 
-    def groundwork(folder: Path, workers: int, progress: Progress | None) -> None:
+    def groundwork(folder: Path, engine: Engine, progress: Progress | None) -> None:
         told = None if progress is None else (lambda done, total: progress("scenes", done, total))
-        map_shards(solve_chunk, chunks, folder, workers=workers, fingerprint=_generator(), progress=told)
+        map_shards(solve_chunk, chunks, folder, engine=engine, fingerprint=_generator(), progress=told)
 
     return Conversion(
         request.name,

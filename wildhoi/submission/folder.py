@@ -18,12 +18,16 @@ SHOWN_IDS = 5
 
 @dataclass(frozen=True)
 class Submission:
-    """A valid submission: its manifest, its rows in file order, and what was said of it while reading."""
+    """A valid submission: its manifest, its rows in file order, and what was said of it while reading.
+
+    `sha256` is of the predictions, `manifest_sha256` of the manifest.
+    """
 
     path: Path
     manifest: Manifest
     rows: list[Reconstruction | Failure]
     sha256: str
+    manifest_sha256: str
     warnings: tuple[Defect, ...] = ()
 
 
@@ -52,8 +56,8 @@ def check_submission(path: Path, data: DataFolder | None = None) -> tuple[Submis
         defects.append(Defect("predictions-unreadable", str(error), "a Parquet file", hint))
     if manifest is None or predictions is None or predictions.rows is None:
         return None, defects
-    sha256 = sha256_file(path / PREDICTIONS)
-    return Submission(path, manifest, predictions.rows, sha256, tuple(defects)), defects
+    hashes = sha256_file(path / PREDICTIONS), sha256_file(path / MANIFEST)
+    return Submission(path, manifest, predictions.rows, *hashes, warnings=tuple(defects)), defects
 
 
 def read_submission(path: Path) -> Submission:
