@@ -1,6 +1,8 @@
 """Small data to run on, and methods that behave, or misbehave, as a test asks."""
 
+import os
 import shutil
+import signal
 from pathlib import Path
 from zlib import crc32
 
@@ -58,10 +60,19 @@ class Toy:
         return [record(sample) for sample in samples] if other is None else other
 
 
-def run(method, data, out, watch=None, **options):
+def kill_once(method, samples, setup):
+    """End the process that is given the first batch."""
+    mark = setup.checkpoint.parents[3] / "killed"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(method, data, out, watch=None, engine=None, **options):
     """Run on the CPU and read what was written."""
     with submissions.unchecked():
-        ran = run_method(method, data, out, RunOptions(**{"device": "cpu", **options}), watch or Watch())
+        options = RunOptions(**{"device": "cpu", **options})
+        ran = run_method(method, data, out, options, watch or Watch(), engine=engine)
     return ran, read_submission(out)
 
 

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_methods import Toy, make_runnable, plain_samples, record, run, without_seconds
+from run_methods import Toy, kill_once, make_runnable, plain_samples, record, run, without_seconds
 
+from wildhoi.dataset import SampleFinder
 from wildhoi.devices import describe_device, find_device
-from wildhoi.engine import only_run_in
+from wildhoi.engine import Local, only_run_in
 from wildhoi.errors import InputError, MissingAssetError, RunError
 from wildhoi.method import Moment
 from wildhoi.running import RunOptions, Watch
-from wildhoi.running.plan import SampleReader, plan_batches
+from wildhoi.running.plan import plan_batches
 from wildhoi.running.record import plain
 from wildhoi.running.work import is_out_of_memory
 from wildhoi.schema import Failure
@@ -101,33 +102,20 @@ def test_the_setup_says_what_was_asked_for(data, out):
     assert setups[0].template("cello").category.name == "cello"
 
 
-@pytest.mark.parametrize("skipped", [(), (0,), (1, 2), (0, 3, 4)])
-def test_the_reader_gives_any_batches_in_order_and_keeps_little(data, skipped):
-    batches = plan_batches(data, RunOptions(batch=2))
-    reader = SampleReader(data, "test", batches)
-    for number, batch in enumerate(batches.values()):
-        if number not in skipped:
-            assert [s.image_id for s in reader.read(batch)] == list(batch.ids)
-            later = {i for b in list(batches.values())[number + 1 :] if b.object == batch.object for i in b.ids}
-            assert set(reader._kept) <= later
-
-
-def test_the_reader_of_sorted_files_keeps_nothing(tmp_path):
-    samples = sorted(plain_samples({"tennis": 9}), key=lambda s: s.image_id)
-    data = make_runnable(tmp_path, samples)
-    batches = plan_batches(data, RunOptions(batch=2))
-    reader = SampleReader(data, "test", batches)
-    for batch in batches.values():
-        reader.read(batch)
-        assert not reader._kept
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 0, 2), (1, 1)])
+def test_samples_are_found_in_any_order(data, order):
+    batches = list(plan_batches(data, RunOptions(batch=2)).values())
+    finder = SampleFinder(data, "test")
+    for number in order:
+        assert [s.image_id for s in finder.read(batches[number].ids)] == list(batches[number].ids)
 
 
 def test_an_image_that_has_gone_is_said(tmp_path):
     data = make_runnable(tmp_path / "a", plain_samples({"tennis": 4}))
     batches = plan_batches(data, RunOptions())
     less = make_runnable(tmp_path / "b", plain_samples({"tennis": 3}))
-    with pytest.raises(InputError, match=r"tennis-003.* gone"):
-        SampleReader(less, "test", batches).read(next(iter(batches.values())))
+    with pytest.raises(InputError, match=r"tennis-003.* not among the samples"):
+        SampleFinder(less, "test").read(next(iter(batches.values())).ids)
 
 
 # Which images
@@ -363,6 +351,23 @@ def test_a_run_killed_at_any_change_of_a_file_goes_on_and_ends_in_the_same(tmp_p
     report = json.loads(done.stdout)
     assert report["killed"] == len(report["points"]) >= 4, report
     assert report["different"] == [] and report["repeated"] == [], report
+
+
+def test_several_processes_end_in_the_same_even_if_one_dies(data, out, whole):
+    watched = []
+    watch = Watch(images=lambda done, total: watched.append((done, total)))
+    ran, made = run(Toy(kill_once), data, out, watch, engine=Local(2), batch=2)
+    assert (out.parent / "killed").exists() and ran.failures == 0
+    assert without_seconds(made.rows) == whole
+    assert watched[0][0] == 0 and watched[-1][0] == watched[-1][1] == len(made.rows)
+    assert sum(line["images"] for line in lines(out)) == len(made.rows)
+    assert made.manifest.environment["threads"] == 1
+    assert not any((out / "state" / "checkpoints").iterdir())
+
+
+def test_a_method_that_cannot_travel_is_said(data, out):
+    with pytest.raises(InputError, match=r"cannot be sent to another process.*--workers 1"):
+        run(Toy(lambda *_: None), data, out, engine=Local(2))
 
 
 def test_two_runs_do_not_share_a_folder(data, out):

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from wildhoi.cli.shared import Json, Objects, Progress, names, printable, say, show_json
+from wildhoi.cli.shared import (
+    Address,
+    EngineKind,
+    Json,
+    Objects,
+    Processes,
+    Progress,
+    make_engine,
+    names,
+    printable,
+    say,
+    show_json,
+)
 from wildhoi.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,6 +66,9 @@ def run(
     contact: Contact = True,
     start: Start = "",
     renderer: Renderer = "torch",
+    workers: Processes = None,
+    engine: EngineKind = "local",
+    address: Address = "auto",
     as_json: Json = False,
 ) -> None:
     """Run a method over a data set and write a submission; an interrupted run goes on with --resume."""
@@ -69,13 +84,10 @@ def run(
     from wildhoi.running import RunOptions, run_method
 
     options = RunOptions(split, names(objects), device, batch, seed, part, limit, renderer, resume)
-    with Progress() as progress:
-        ran = run_method(built, folder, out, options, _watch(progress))
-    if as_json:
-        facts = {"reconstructions": ran.reconstructions, "failures": ran.failures, "reasons": dict(ran.reasons)}
-        show_json({"written": str(out), **facts})
-    else:
-        _say_result(ran, out, dataset, shard=shard, sharded=part[1] > 1)
+    where = make_engine(engine, workers, address, device)
+    with Progress(where) as progress:
+        ran = run_method(built, folder, out, options, _watch(progress), engine=where)
+    _show_json(ran, out) if as_json else _say_result(ran, out, dataset, shard=shard, sharded=part[1] > 1)
     if not ran.reconstructions:
         raise typer.Exit(1)
 
@@ -87,6 +99,11 @@ def _settings(words: list[str], **options: Any) -> Mapping[str, Any]:
     if twice:
         raise InputError(f"--set {twice[0]}: is given by an option too; give it once")
     return {**found, **short}
+
+
+def _show_json(ran: "Ran", out: Path) -> None:
+    facts = {"reconstructions": ran.reconstructions, "failures": ran.failures, "reasons": dict(ran.reasons)}
+    show_json({"written": str(out), **facts})
 
 
 def _say_result(ran: "Ran", out: Path, dataset: str, *, shard: str, sharded: bool) -> None:

@@ -2,6 +2,7 @@
 
 from wildhoi.dataset.annotations import ANNOTATIONS, ROTATION_TOLERANCE, load_annotations, read_annotations
 from wildhoi.dataset.annotations import write_annotations as write_annotations
+from wildhoi.dataset.finding import SampleFinder, find_sample
 from wildhoi.dataset.folder import (
     BODY_MODELS,
     SHIPPED,
@@ -12,7 +13,7 @@ from wildhoi.dataset.folder import (
     seal_folder,
 )
 from wildhoi.dataset.layouts import LAYOUTS, load_layouts, read_layouts, write_layouts
-from wildhoi.dataset.loading import Samples, SampleStream, find_sample, load_samples
+from wildhoi.dataset.loading import Samples, SampleStream, load_samples
 
 __all__ = [
     "ANNOTATIONS",
@@ -22,6 +23,7 @@ __all__ = [
     "SHIPPED",
     "SPLITS",
     "DataFolder",
+    "SampleFinder",
     "SampleStream",
     "Samples",
     "find_data",

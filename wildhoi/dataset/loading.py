@@ -10,19 +10,17 @@ from typing import Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Shaped
 
-from wildhoi.dataset.folder import SPLITS, DataFolder, find_local
+from wildhoi.dataset.finding import DAMAGED_HINT, check_file
+from wildhoi.dataset.folder import SPLITS, find_local
 from wildhoi.dataset.samples import FLOATS, INTEGERS, TEXTS
 from wildhoi.dataset.stored import check_schema, read_sample
 from wildhoi.dataset.tables import fetch_files, require_matches, table_patterns
 from wildhoi.errors import InputError, RunError
 from wildhoi.schema import Sample
 
-DAMAGED_HINT = "`wildhoi data verify` says which file is damaged"
 ROWS_AT_ONCE = 500  # while the library copies files to its cache; small batches cost it much overhead
-MAX_GROUP_BYTES = 2**30
 NUMBERS = {**FLOATS, **INTEGERS}
 
 
@@ -174,45 +172,11 @@ def load_samples(
     return _open_files(*fetch_files(str(name), patterns, revision), split, streaming)
 
 
-def find_sample(folder: DataFolder, image_id: str, split: str = "test") -> Sample | None:
-    """Read one sample of a data folder straight from its files; None where it has none of that image.
-
-    Raises:
-        InputError: the split is not there, or a file is no file of samples.
-    """
-    for path in folder.files("samples", split):
-        _check_file(path)
-        try:
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    ids = file.read_row_group(group, columns=["image_id"])["image_id"].to_pylist()
-                    if image_id in ids:
-                        return read_sample(file.read_row_group(group), ids.index(image_id))
-        except (OSError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path}: its samples cannot be read ({reason}); {DAMAGED_HINT}") from None
-    return None
-
-
-def _check_file(path: Path) -> None:
-    """Look at a file before it is read: its columns, and how much one of its row groups says it unpacks to."""
-    try:
-        with pq.ParquetFile(path) as file:
-            metadata, schema = file.metadata, file.schema_arrow
-        check_schema(str(path), schema)
-        largest = max((metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)), default=0)
-        if largest > MAX_GROUP_BYTES:
-            raise InputError(f"{path}: a row group of {largest} bytes unpacked, at most {MAX_GROUP_BYTES} are read")
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not a readable Parquet file ({reason}); download or convert it again") from None
-
-
 def _open_files(source: str, files: Sequence[Path], split: str, streaming: bool) -> Samples | SampleStream:
     import datasets
 
     for file in files:
-        _check_file(file)
+        check_file(file)
     names = {split: [glob.escape(str(file)) for file in files]}  # which the library takes as patterns
     options = {} if streaming else {"batch_size": ROWS_AT_ONCE}
     try:

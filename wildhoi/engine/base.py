@@ -56,6 +56,9 @@ class Engine(ABC):
     remote = False
     """Whether work is done on machines that may have other devices than this one."""
 
+    here = False
+    """Whether work is done in this very process."""
+
     def __init__(self) -> None:
         self.memory = 0
         """The most that any worker has held, bytes."""

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 from wildhoi.engine.base import Engine, Outcome, Tasks, Work
@@ -27,7 +28,7 @@ class Local(Engine):
         super().__init__()
         if workers < 1:
             raise InputError(f"workers: got {workers}, wanted at least 1")
-        self.workers = workers
+        self.workers, self.here = workers, workers == 1
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, _Worker] = {}
 
@@ -38,7 +39,7 @@ class Local(Engine):
 
     def outcomes(self, work: Work, tasks: Tasks, partial: Path) -> Iterator[Outcome]:
         """Do the tasks here, or hand them to worker processes, each with a pipe of its own."""
-        return (_here if self.workers == 1 else self._there)(work, tasks, partial)
+        return (_here if self.here else self._there)(work, tasks, partial)
 
     def stop(self) -> None:
         """End all worker processes."""
@@ -64,9 +65,7 @@ class Local(Engine):
             worker = self._idle.pop() if self._idle else _Worker()
             worker.key = key
             self._busy[worker.connection] = worker
-            # a worker that is already dead shows as the end of its pipe when its answer is read
-            with suppress(BrokenPipeError):
-                worker.connection.send((work, tasks.shard(key), partial / key))
+            worker.give(work, tasks.shard(key), partial / key)
 
     def _take_back(self, connection: Connection) -> Outcome:
         worker = self._busy.pop(connection)
@@ -100,6 +99,21 @@ class _Worker:
         with single_threaded_environment():
             self.process.start()
         theirs.close()
+
+    def give(self, *task: Any) -> None:
+        """Send a task.
+
+        Raises:
+            InputError: it holds something that cannot travel.
+        """
+        # a worker that is already dead shows as the end of its pipe when its answer is read
+        with suppress(BrokenPipeError):
+            try:
+                self.connection.send(task)
+            except (PicklingError, AttributeError, TypeError) as error:
+                raise InputError(
+                    f"shard {self.key}: cannot be sent to another process ({error}); with --workers 1 it need not be"
+                ) from None
 
     def death(self) -> str:
         """How the process ended."""

@@ -1,4 +1,4 @@
-"""Which images a run is about, in which batches; and their samples, read file after file as they are needed."""
+"""Which images a run is about, and in which batches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wildhoi.dataset import DataFolder, load_samples
+from wildhoi.dataset import DataFolder
 from wildhoi.dataset.stored import check_schema
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, sha256_text
 from wildhoi.running.options import RunOptions
-from wildhoi.schema import Sample
 from wildhoi.submission.table import IMAGE_ID
 
 NAMES = ("image_id", "object", "gender")
@@ -107,40 +106,3 @@ def samples_digest(data: DataFolder, split: str, objects: Sequence[str]) -> str:
         if any(fnmatch(name, f"samples/{thing}/{split}-*.parquet") for thing in objects)
     }
     return sha256_text(canonical_json(files))
-
-
-class SampleReader:
-    """Gives the samples of batches, which must be asked for in the order of the plan; some may be left out.
-
-    It holds, pictures undecoded, only what the files have before the last image asked for and later batches need.
-    """
-
-    def __init__(self, data: DataFolder, split: str, batches: Mapping[str, Batch]) -> None:
-        self.data, self.split = data, split
-        self._waiting = list(batches.values())
-        self._object: str | None = None
-        self._stream: Iterator[Sample] = iter(())
-        self._kept: dict[str, Sample] = {}
-
-    def read(self, batch: Batch) -> list[Sample]:
-        """The samples of a batch, in its order.
-
-        Raises:
-            InputError: a file cannot be read, or does not have an image any more.
-        """
-        if batch.object != self._object:
-            self._object, self._kept = batch.object, {}
-            self._stream = iter(load_samples(self.data.path, self.split, [batch.object], streaming=True))
-        self._waiting = self._waiting[self._waiting.index(batch) + 1 :]
-        later = {image_id for other in self._waiting if other.object == batch.object for image_id in other.ids}
-        missing = set(batch.ids) - self._kept.keys()
-        while missing:
-            sample = next(self._stream, None)
-            if sample is None:
-                raise InputError(f"{self.data.path}: image {min(missing)!r} is gone from the samples of {batch.object}")
-            if sample.image_id in missing or sample.image_id in later:
-                self._kept[sample.image_id] = sample
-            missing.discard(sample.image_id)
-        found = [self._kept.pop(image_id) for image_id in batch.ids]
-        self._kept = {image_id: sample for image_id, sample in self._kept.items() if image_id in later}
-        return found

@@ -174,9 +174,9 @@ class Diary:
         started: dict[str, Any] = {}
         for line in self._lines():
             if line.get("event") == "start":
-                started = line.get("environment", {})
-            elif line.get("event") == "batch" and started not in found:
-                found.append(started)
+                started = line.get("environment") or {}
+            elif line.get("event") == "batch" and (there := line.get("environment") or started) not in found:
+                found.append(there)
         return join_environments(found)
 
     def _lines(self) -> Iterator[dict[str, Any]]:

@@ -10,23 +10,22 @@ from typing import Any
 from wildhoi import columns
 from wildhoi.dataset import DataFolder
 from wildhoi.devices import find_device
-from wildhoi.engine import map_shards, only_run_in
+from wildhoi.engine import Engine, Local, map_shards, only_run_in
 from wildhoi.errors import InputError
 from wildhoi.method import Method, Setup
 from wildhoi.running.options import RunOptions
-from wildhoi.running.plan import Batch, SampleReader, plan_batches
+from wildhoi.running.plan import Batch, plan_batches
 from wildhoi.running.record import (
     CHECKPOINTS,
     STATE,
     Diary,
-    Record,
     environment,
     make_record,
     plain,
     start_folder,
 )
 from wildhoi.running.watching import Watch
-from wildhoi.running.work import Worker
+from wildhoi.running.work import Job, Task, Worker, reconstruct_batch
 from wildhoi.submission.folder import MANIFEST, PREDICTIONS
 from wildhoi.submission.manifest import Manifest, write_manifest
 from wildhoi.submission.merge import read_rows
@@ -49,7 +48,13 @@ class Ran:
 
 
 def run_method(
-    method: Method, data: DataFolder, out: Path, options: RunOptions | None = None, watch: Watch | None = None
+    method: Method,
+    data: DataFolder,
+    out: Path,
+    options: RunOptions | None = None,
+    watch: Watch | None = None,
+    *,
+    engine: Engine | None = None,
 ) -> Ran:
     """Reconstruct the images of a split, batch by batch, into a submission with its record.
 
@@ -61,22 +66,25 @@ def run_method(
         data: where the samples and the templates are.
         out: the folder of the run.
         options: what to run on, and how.
-        watch: who listens.
+        watch: who listens; to the steps of a batch only where it is done in this process.
+        engine: where batches are done; default in this process. But for the seconds it changes no result.
 
     Raises:
         InputError: there is nothing to run on, or the folder holds something else.
         MissingAssetError: a template or a body model is not there.
         RunError: the method failed, or another run writes to the folder.
     """
-    options, watch = options or RunOptions(), watch or Watch()
+    options, watch, engine = options or RunOptions(), watch or Watch(), engine or Local()
     _require_free_names(method)
-    device = find_device(options.device)
+    device = _device(options.device, engine)
     batches = plan_batches(data, options)
     record = make_record(method, data, options, device, batches)
     out.mkdir(parents=True, exist_ok=True)
     with only_run_in(out):
         start_folder(out, record, resume=options.resume)
-        files = _run_batches(method, data, out, options, watch, batches=batches, record=record, device=device)
+        setup = Setup(data.body_model, data.objects, device, options.seed, options.renderer)
+        job = Job(method, setup, data.path, options.split, record.fingerprint, out / STATE / CHECKPOINTS, options.batch)
+        files = _run_batches(job, batches, out, watch, engine)
         rows = read_rows(files)
         columns.write_rows(out / PREDICTIONS, LAYOUT, rows)
         write_manifest(out / MANIFEST, _manifest(method, data, options, Diary(out).environments()))
@@ -92,43 +100,67 @@ def _require_free_names(method: Method) -> None:
         )
 
 
-def _run_batches(
-    method: Method,
-    data: DataFolder,
-    out: Path,
-    options: RunOptions,
-    watch: Watch,
-    *,
-    batches: Mapping[str, Batch],
-    record: Record,
-    device: str,
-) -> list[Path]:
+def _device(asked: str, engine: Engine) -> str:
+    """The device of a batch; whether a machine of a cluster has it shows there."""
+    if engine.remote:
+        return "cuda" if asked.startswith("cuda") else "cpu"
+    return find_device(asked)
+
+
+def _run_batches(job: Job, batches: Mapping[str, Batch], out: Path, watch: Watch, engine: Engine) -> list[Path]:
     """The files of all batches, those that were finished before among them."""
-    diary, state = Diary(out), out / STATE
-    checkpoints = state / CHECKPOINTS
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    diary.write("start", images=record.facts["images"], batches=len(batches), environment=environment(device))
-    setup = Setup(data.body_model, data.objects, device, options.seed, options.renderer)
-    reader = SampleReader(data, options.split, batches)
-    worker = Worker(method, setup, reader, diary, watch, checkpoints, options.batch)
-    images = record.facts["images"]
-
-    def progress(finished: int, _: int) -> None:
-        done = [key for key in batches if (state / key).is_file()]
-        _drop_checkpoints(checkpoints, done)
-        watch.images(sum(len(batches[key].ids) for key in done), images)
-
-    return map_shards(worker.work, batches, state, fingerprint=record.fingerprint, progress=progress)
+    job.checkpoints.mkdir(parents=True, exist_ok=True)
+    account = _Account(job, batches, out, watch, engine)
+    tasks = {key: Task(job, batch) for key, batch in batches.items()}
+    return map_shards(
+        Worker(job, watch).work if engine.here else reconstruct_batch,
+        tasks,
+        out / STATE,
+        engine=engine,
+        fingerprint=job.fingerprint,
+        progress=account.progress,
+        done=account.done,
+    )
 
 
-def _drop_checkpoints(folder: Path, done: list[str]) -> None:
-    """Remove what methods kept of batches whose files stand; not before, or a kill would lose their work."""
-    for path in folder.iterdir():
-        if any(path.name.lstrip(".").startswith(f"{key}.") for key in done):
-            if path.is_dir():  # what a writer that was killed left
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+class _Account:
+    """Keeps the diary, tells who watches, and clears away what is not needed any more."""
+
+    def __init__(self, job: Job, batches: Mapping[str, Batch], out: Path, watch: Watch, engine: Engine) -> None:
+        self.job, self.diary, self.watch, self.here = job, Diary(out), watch, engine.here
+        self.images = {key: len(batch.ids) for key, batch in batches.items()}
+        self.environment = None if engine.remote else environment(job.setup.device)
+        self.finished = [key for key in batches if (out / STATE / key).is_file()]
+        self.counted, self.size = 0, job.size
+        total = sum(self.images.values())
+        self.diary.write("start", images=total, batches=len(batches), environment=self.environment)
+
+    def done(self, key: str, facts: Mapping[str, Any]) -> None:
+        """A batch is about to be finished; its line comes first, so that no finished batch is without one."""
+        told = {name: fact for name, fact in facts.items() if name != "environment" or fact != self.environment}
+        self.diary.write("batch", key=key, **told)
+        self.finished.append(key)
+        if not self.here and facts["size"] < self.size:
+            self.size = facts["size"]
+            self.watch.say(f"{key}: memory sufficed for {self.size} images at once")
+
+    def progress(self, finished: int, total: int) -> None:
+        """Batches are finished."""
+        del finished, total  # batches are not all of one size
+        for key in self.finished:
+            _drop_checkpoints(self.job.checkpoints, key)
+            self.counted += self.images[key]
+        self.finished = []
+        self.watch.images(self.counted, sum(self.images.values()))
+
+
+def _drop_checkpoints(folder: Path, key: str) -> None:
+    """Remove what methods kept of a batch whose file stands; not before, or a kill would lose their work."""
+    for path in (*folder.glob(f"{key}.*"), *folder.glob(f".{key}.*")):
+        if path.is_dir():  # what a writer that was killed left
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _manifest(method: Method, data: DataFolder, options: RunOptions, environments: Mapping[str, Any]) -> Manifest:

@@ -6,18 +6,21 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from wildhoi.dataset import SampleFinder, open_folder
 from wildhoi.errors import RunError, WildhoiError
 from wildhoi.method import Method, Moment, Setup
-from wildhoi.running.plan import Batch, SampleReader
-from wildhoi.running.record import Diary
+from wildhoi.running.plan import Batch
+from wildhoi.running.record import environment
 from wildhoi.running.watching import Watch
 from wildhoi.schema import Camera, Failure, Human, ObjectPose, Reconstruction, Sample
 from wildhoi.submission.table import MAX_REASON, read_predictions, write_predictions
+from wildhoi.threads import one_thread
 
 Records = list[Reconstruction | Failure]
 
@@ -27,42 +30,83 @@ OUT_OF_MEMORY = re.compile(
 CHECKPOINT = ".npz"
 
 
-@dataclass
-class Worker:
-    """Turns a batch into a file of predictions; `size` shrinks, for good, when memory runs out."""
+@dataclass(frozen=True)
+class Job:
+    """What all batches of a run share; travels to other processes, so `setup` listens to nobody.
+
+    `fingerprint` is the run's, `size` how many images the method is given at once, `checkpoints` where it may keep
+    what it has of a batch.
+    """
 
     method: Method
     setup: Setup
-    reader: SampleReader
-    diary: Diary
-    watch: Watch
+    data: Path
+    split: str
+    fingerprint: str
     checkpoints: Path
     size: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """A batch to be reconstructed."""
+
+    job: Job
+    batch: Batch
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The images, for messages."""
+        return self.batch.ids
+
+
+_kept: dict[str, "Worker"] = {}
+"""The worker of the latest run that this process took part in: it knows where samples are, and what memory allows."""
+
+
+def reconstruct_batch(task: Task, path: Path) -> dict[str, Any]:
+    """Reconstruct a batch in a process beside the one that runs; what it says of it, see `Worker.work`."""
+    if task.job.fingerprint not in _kept:
+        _kept.clear()
+        _kept[task.job.fingerprint] = Worker(task.job)
+    facts = _kept[task.job.fingerprint].work(task, path)
+    return {**facts, "environment": environment(task.job.setup.device)}
+
+
+@dataclass
+class Worker:
+    """Turns batches into files of predictions; `size` shrinks, for good, when memory runs out."""
+
+    job: Job
+    watch: Watch = field(default_factory=Watch)
     _losses: dict[str, float] = field(default_factory=dict)
 
-    def work(self, batch: Batch, path: Path) -> None:
-        """Reconstruct a batch, write its file and its line of the diary.
+    def __post_init__(self) -> None:
+        self.method, self.setup, self.size = self.job.method, self.job.setup, self.job.size
+        self.finder = SampleFinder(open_folder(self.job.data), self.job.split)
+
+    def work(self, task: Task, path: Path) -> dict[str, Any]:
+        """Reconstruct a batch and write its file; what is to be said of it, plain data.
+
+        On a processor it computes on one thread: the numbers may depend on how many there are.
 
         Raises:
             RunError: the method failed, or gave back something else than one record for each image in order.
         """
-        samples = self.reader.read(batch)
+        samples = self.finder.read(task.batch.ids)
         start = time.perf_counter()
-        records = self._reconstruct(path.name, samples)
+        with one_thread() if self.setup.device == "cpu" else nullcontext():
+            records = self._reconstruct(path.name, samples)
         seconds = time.perf_counter() - start
         records = self._store(path, records)
-        failures = sum(isinstance(record, Failure) for record in records)
-        losses = {name: value if math.isfinite(value) else None for name, value in self._losses.items()}
-        self.diary.write(
-            "batch",
-            key=path.name,
-            images=len(records),
-            failures=failures,
-            seconds=round(seconds, 3),
-            losses=losses,
-            device=self.setup.device,
-            size=self.size,
-        )
+        return {
+            "images": len(records),
+            "failures": sum(isinstance(record, Failure) for record in records),
+            "seconds": round(seconds, 3),
+            "losses": {name: value if math.isfinite(value) else None for name, value in self._losses.items()},
+            "device": self.setup.device,
+            "size": self.size,
+        }
 
     def _reconstruct(self, key: str, samples: Sequence[Sample]) -> Records:
         """The records of a batch; parts of it, each half as large as before, where memory does not suffice."""
@@ -85,7 +129,7 @@ class Worker:
 
     def _attempt(self, key: str, samples: Sequence[Sample], part: str) -> Records | None:
         """What the method makes of some images; None where memory ran out."""
-        checkpoint = self.checkpoints / f"{key}{part}{CHECKPOINT}"
+        checkpoint = self.job.checkpoints / f"{key}{part}{CHECKPOINT}"
         setup = replace(self.setup, checkpoint=checkpoint, watch=self._listener(key))
         start = time.perf_counter()
         try:
