@@ -102,6 +102,9 @@ REPORTED = Mark("reported")
 def mark_of(ledger: Ledger, predictions: str, scores: str) -> Mark:
     """The mark of a submission: what the ledger says of exactly these files.
 
+    A method that was run again vouches for the predictions under a protocol and a revision of the data, in whatever
+    file their scores stand; that these are right is what a check says.
+
     Args:
         ledger: as `read_ledger` gives it.
         predictions: sha256 of predictions.parquet.
@@ -110,12 +113,15 @@ def mark_of(ledger: Ledger, predictions: str, scores: str) -> Mark:
     checked: dict[str, Line] = {}  # a copy elsewhere that was found to differ takes nothing from this one
     verified: dict[str, Line] = {}
     for line in ledger:
-        if line.files == (predictions, scores) and line.verdict != "removed":
-            (verified if line.verdict == "verified" else checked)[line.path] = line
+        if line.verdict == "verified" and line.predictions == predictions:
+            verified[line.path] = line
+        elif line.files == (predictions, scores) and line.verdict != "removed":
+            checked[line.path] = line
     good = {path: line for path, line in checked.items() if line.found}
-    for path in good:
-        if path in verified:
-            return Mark("verified", verified[path])
+    for path, line in good.items():
+        again = verified.get(path)
+        if again and (again.protocol_hash, again.revision) == (line.protocol_hash, line.revision):
+            return Mark("verified", again)
     return Mark("re-scored", next(iter(good.values()))) if good else Mark()
 
 
