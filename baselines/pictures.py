@@ -25,6 +25,8 @@ LEAST, MOST = 0.5, 2.0
 """Bounds of the side of a varied window: beyond them nothing is left to be seen."""
 TOP = 255.0
 """The largest value of a picture, as whole numbers and as real ones."""
+NORMAL = 4
+"""Normal numbers that a picture is varied by: its turn, its size, and its place along each side."""
 
 Rectangle = tuple[int, int, int, int]
 Picture = UInt8[np.ndarray, "5 s s"]
@@ -135,15 +137,19 @@ class Augment:
     scale: float = 0.3 / 3
     colour: float = 0.2
 
-    def __call__(self, pictures: Shaped[Tensor, "b 5 s s"], generator: torch.Generator) -> Float[Tensor, "b 5 s s"]:
-        """Pictures (0 to 255) varied, on their device; what lies outside of a picture is black.
+    def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "b 8"]:
+        """What so many pictures are varied by: normal numbers, then even ones.
 
-        The numbers are drawn where the generator lives: with one of the CPU they are the same for every device.
+        They are drawn where the generator lives: with one of the CPU they are the same for every device.
         """
-        count = len(pictures)
-        normal = torch.randn((count, 4), generator=generator, device=generator.device)
+        normal = torch.randn((count, NORMAL), generator=generator, device=generator.device)
         even = torch.rand((count, 1 + COLOURS), generator=generator, device=generator.device)
-        normal, even = normal.to(pictures.device), even.to(pictures.device)
+        return torch.cat([normal, even], dim=1)
+
+    def __call__(self, pictures: Shaped[Tensor, "b 5 s s"], drawn: Float[Tensor, "b 8"]) -> Float[Tensor, "b 5 s s"]:
+        """Pictures (0 to 255) varied by what was drawn, on their device; what lies outside of a picture is black."""
+        count = len(pictures)
+        normal, even = drawn.to(pictures.device).tensor_split([NORMAL], dim=1)
         angle = normal[:, 0] * self.rotation * pi / 180 * (even[:, 0] < self.rotated)
         side = (1 + normal[:, 1] * self.scale).clamp(LEAST, MOST)
         cosine, sine = side * angle.cos(), side * angle.sin()

@@ -41,6 +41,10 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def varied_by(augment, pictures, seed=0):
+    return augment(pictures, augment.draw(len(pictures), generator(seed)))
+
+
 def random_pictures(count=6, side=24, seed=0):
     return torch.randint(0, 256, (count, 5, side, side), dtype=torch.uint8, generator=generator(seed))
 
@@ -182,23 +186,23 @@ def test_a_mirror_reverses_columns_and_undoes_itself():
 
 def test_no_strength_changes_nothing():
     pictures = random_pictures()
-    assert torch.allclose(STILL(pictures, generator()), pictures.float(), atol=0.01)
+    assert torch.allclose(varied_by(STILL, pictures), pictures.float(), atol=0.01)
 
 
 def test_it_is_told_by_the_generator_alone():
     pictures = random_pictures()
-    first, again, other = (Augment()(pictures, generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (varied_by(Augment(), pictures, seed) for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.allclose(first, other, atol=10)
     state = torch.random.get_rng_state()
-    Augment()(pictures, generator())
+    varied_by(Augment(), pictures)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_values_stay_within_bounds_and_real_pictures_are_taken_as_whole_ones():
     pictures = random_pictures(64)
-    varied = Augment(colour=0.9)(pictures, generator())
+    varied = varied_by(Augment(colour=0.9), pictures)
     assert varied.dtype == torch.float32 and varied.min() >= 0 and varied.max() == 255
-    assert torch.equal(varied, Augment(colour=0.9)(pictures.float(), generator()))
+    assert torch.equal(varied, varied_by(Augment(colour=0.9), pictures.float()))
 
 
 def disc(x, y, side=96, radius=6):
@@ -217,7 +221,7 @@ def middle(channel):
 
 def test_masks_and_colours_move_together():
     pictures = torch.stack([disc(12, -8)] * 32)
-    varied = Augment()(pictures, generator())
+    varied = varied_by(Augment(), pictures)
     masks, colours = middle(varied[:, 3:]), middle(varied[:, :3])
     assert torch.allclose(masks[:, :1].expand(-1, 3, -1), colours, atol=0.5)
     assert torch.equal(masks[:, 0], masks[:, 1])
@@ -228,7 +232,7 @@ def test_the_strengths_are_those_published():
     """Discs at three places tell the warp: shift, turn and scale, to be compared with what was asked for."""
     count, side = 400, 96
     middles = [
-        middle(Augment(colour=0.0)(torch.stack([disc(x, y, side)] * count), generator())[:, 3].double())
+        middle(varied_by(Augment(colour=0.0), torch.stack([disc(x, y, side)] * count))[:, 3].double())
         for x, y in ((0, 0), (20, 0), (0, 20))
     ]
     right, down = (point - middles[0] for point in middles[1:])
@@ -246,7 +250,7 @@ def test_the_strengths_are_those_published():
 
 def test_colours_are_scaled_one_by_one_and_masks_are_not():
     grey = torch.full((500, 5, 4, 4), 100, dtype=torch.uint8)
-    varied = replace(STILL, colour=0.2)(grey, generator())[:, :, 1:3, 1:3].mean((2, 3))
+    varied = varied_by(replace(STILL, colour=0.2), grey)[:, :, 1:3, 1:3].mean((2, 3))
     gains = varied[:, :3] / 100
     assert torch.allclose(varied[:, 3:], torch.tensor(100.0), atol=0.01)
     assert gains.min() >= 0.799 and gains.max() <= 1.201 and gains.std() == pytest.approx(0.4 / 12**0.5, rel=0.1)
@@ -257,4 +261,4 @@ def test_a_picture_is_varied_without_regard_to_the_others():
     pictures = random_pictures(4)
     others = pictures.clone()
     others[1:] = 0
-    assert torch.equal(Augment()(pictures, generator())[0], Augment()(others, generator())[0])
+    assert torch.equal(varied_by(Augment(), pictures)[0], varied_by(Augment(), others)[0])

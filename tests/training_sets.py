@@ -136,7 +136,7 @@ def tiny_options(**changes):
     return replace(first, **changes)
 
 
-def tiny_trainer(folder, examples=None, options=None, *, watch=None, config=None, accelerator=None, fingerprint="x"):
+def tiny_trainer(folder, examples=None, options=None, *, watch=None, config=None, accelerator=None, architecture=None):
     """A training of a prior of points that writes to a folder."""
     from accelerate import Accelerator
 
@@ -146,9 +146,10 @@ def tiny_trainer(folder, examples=None, options=None, *, watch=None, config=None
         THING, KEYPOINTS, options.supervision, options.space, options.noise, options.camera_noise, options.flow,
         options.encoder,
     )  # fmt: skip
-    diary = Diary(folder, template(THING), {"told": 1}, None, fingerprint, options.half)
+    diary = Diary(folder, template(THING), {"told": 1}, None, "x", options.half)
     examples = examples or gaussian_examples()
-    return Trainer(Prior(config), examples, options, accelerator or Accelerator(cpu=True), diary, watch)
+    prior = Prior(config, architecture)
+    return Trainer(prior, examples, options, accelerator or Accelerator(cpu=True), diary, watch)
 
 
 def stop_after(epochs):
@@ -159,6 +160,23 @@ def stop_after(epochs):
             raise Stop
 
     return watch
+
+
+@contextmanager
+def interrupted_after(epochs: int) -> Iterator[None]:
+    """Interrupt trainings after so many epochs, in every process."""
+    epoch = Trainer._epoch
+
+    def counted(trainer):
+        if trainer.standing.epoch == epochs:
+            raise Stop
+        epoch(trainer)
+
+    Trainer._epoch = counted
+    try:
+        yield
+    finally:
+        Trainer._epoch = epoch
 
 
 def same_weights(one: Prior, other: Prior):
@@ -330,8 +348,8 @@ def read(made, tmp_path, name=TWO[0], **options):
     return read_examples(made[0], name, tmp_path, chosen, device="cpu", tell=lambda *_: None)
 
 
-def program(*words, timeout=300):
-    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "OMP_NUM_THREADS": "1"}
+def program(*words, timeout=300, path=HERE):
+    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}:{path}", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *map(str, words)],
         env=environment,

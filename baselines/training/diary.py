@@ -67,7 +67,7 @@ class Diary:
         """Set weights and moments as they were kept; where nothing is, nothing changes.
 
         Raises:
-            InputError: the state is damaged, or of a training with other options, data or processes.
+            InputError: the state is damaged, or of a training with other options, data or versions.
         """
         path = self._state("state.json")
         if not path.is_file():
@@ -82,7 +82,7 @@ class Diary:
             raise InputError(f"{path}: damaged; remove {self.folder} and train again") from None
         if fingerprint != self.fingerprint:
             raise InputError(
-                f"{self.folder}: holds a training with other options, data, versions or number of processes; "
+                f"{self.folder}: holds a training with other options, data or versions; "
                 "give the same to --resume it, or another folder"
             )
         weights = self._state(Path(file).name)

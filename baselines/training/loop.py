@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from baselines.pictures import Augment
@@ -16,6 +16,7 @@ from baselines.prior import Prior
 from baselines.training.diary import Diary, Standing
 from baselines.training.examples import Examples
 from baselines.training.options import TrainOptions
+from baselines.training.sharing import Share, normalises_batches, require_agreement, share_layers, share_of
 from wildhoi.errors import RunError
 
 PIECE = 256
@@ -62,6 +63,7 @@ class Trainer:
         self.prior.to(device)
         self.standing = Standing()
         self._initialise()
+        self.layers = share_layers(self.prior, self.accelerator.num_processes)
         self.optimiser = torch.optim.Adam(self.prior.parameters(), lr=options.lr)
         self.model, self.adam = self.accelerator.prepare(Likelihood(self.prior), self.optimiser)
         self.augment = Augment() if options.augment else None
@@ -71,9 +73,11 @@ class Trainer:
         """Train to the end; what is kept in the diary's folder is the epoch of the best held-out likelihood.
 
         Raises:
+            InputError: what is kept is of another training, or not every process finds it.
             RunError: the loss is not a number any more.
         """
         self.standing = self.diary.restore(self.prior, self.optimiser)
+        require_agreement(f"how far the training in {self.diary.folder} is", self.standing)
         while self.standing.epoch < self.options.epochs and not self._waited_enough():
             self._epoch()
         return self.standing
@@ -86,10 +90,9 @@ class Trainer:
 
         return replace(self.examples, pool=self.examples.pool.to(device))
 
-    def _generator(self, purpose: int, epoch: int) -> torch.Generator:
-        """Random numbers of an epoch: what is drawn does not depend on what came before, so that a resume is exact."""
-        rank = self.accelerator.process_index
-        return torch.Generator().manual_seed(((self.options.seed * 4096 + rank) * 16 + purpose) * 65536 + epoch)
+    def _generator(self, epoch: int) -> torch.Generator:
+        """Random numbers of an epoch, the same in every process, whatever came before: so that a resume is exact."""
+        return torch.Generator().manual_seed(self.options.seed * 2**32 + epoch)
 
     def _initialise(self) -> None:
         """Set the normalising layers from the first images."""
@@ -111,28 +114,24 @@ class Trainer:
             ]
         )
 
-    def _batches(self, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
-        """This process's share of each batch, of the same images in the same order on every process."""
+    def _batches(self) -> Iterator[Int[Tensor, " b"]]:
+        """The images of each step, of all processes together."""
         shared = torch.Generator().manual_seed(self.options.seed * 65536 + self.standing.epoch)
         learned = self.examples.learned
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        shuffled = learned[torch.randperm(len(learned), generator=shared)]
-        for batch in torch.split(shuffled, self.options.batch):
-            share = batch[rank::world]
-            share = share if len(share) else batch[:1]
+        views = 1 if normalises_batches(self.prior.encoder) else self.options.draws
+        for batch in torch.split(learned[torch.randperm(len(learned), generator=shared)], self.options.batch):
             # norms over a batch need two vectors; an image shown twice weighs as before
-            yield share.repeat(2) if len(share) * self.options.draws == 1 else share
+            yield batch.repeat(2) if len(batch) * views == 1 else batch
 
     def _epoch(self) -> None:
         began, epoch = monotonic(), self.standing.epoch
-        generator = self._generator(0, epoch)
+        generator = self._generator(epoch)
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))  # of dropout
-        count, losses = 0, []
+        losses = []
         self.model.train()
-        for step, images in enumerate(self._batches(generator)):
+        for step, images in enumerate(self._batches()):
             losses.append(self._step(images, epoch * self.steps + step, generator))
-            count += len(images) * self.accelerator.num_processes
-        total = float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean"))
+        total = float(self.accelerator.reduce(torch.stack(losses).mean(), reduction="mean"))  # of whole batches
         if not math.isfinite(total):
             raise RunError(self.diary.diverged(epoch + 1, self.standing))
         spent = monotonic() - began
@@ -142,7 +141,7 @@ class Trainer:
             "loss": total,
             "held_out": held,
             "lr": self._rate(epoch * self.steps),
-            "images_per_second": count / spent,
+            "images_per_second": len(self.examples.learned) / spent,
             "views": self.options.draws,
             "seconds": spent,
         }
@@ -167,25 +166,33 @@ class Trainer:
         return self.options.lr * (low + (1 - low) * (1 + math.cos(math.pi * share)) / 2)
 
     def _step(self, images: Int[Tensor, " b"], step: int, generator: torch.Generator) -> Float[Tensor, ""]:
-        options, device = self.options, self.accelerator.device
-        flip = self._flips(len(images), generator)
-        shown = self.examples.shown(images, flip).to(device, non_blocking=True)
-        if self.augment is not None and shown.ndim > 2:
-            shown = self.augment(shown, generator)
-        coordinates = self.examples.draw(images, options.draws, flip, generator)
-        flattened = coordinates.flatten(0, 1)
-        noise = self.prior.noise(
-            flattened.cpu() if device.type == "cpu" else flattened, self._device_generator(generator)
-        )
+        """Learn from a batch; returns the mean over this process's share, weighted as `Share` says."""
+        share = share_of(len(images), self.accelerator.process_index, self.accelerator.num_processes)
+        for layer in self.layers:
+            layer.share = share
+        shown, coordinates = self._drawn(images, share, generator)
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(step)
         self.adam.zero_grad(set_to_none=True)
-        loss: Tensor = self.model(shown, coordinates + noise.view_as(coordinates))
-        self.accelerator.backward(loss)
-        if options.clip:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), options.clip)
+        loss: Tensor = self.model(shown, coordinates) * share.weight
+        self.accelerator.backward(loss)  # from here on gradients are the mean over processes
+        if self.options.clip:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.options.clip)
         self.adam.step()
         return loss.detach()
+
+    def _drawn(
+        self, images: Int[Tensor, " b"], share: Share, generator: torch.Generator
+    ) -> tuple[Shaped[Tensor, "s *_"], Float[Tensor, "s v d"]]:
+        """What the model is shown of a share, and the noisy views: drawn for the whole batch by every process."""
+        device = self.accelerator.device
+        flip = self._flips(len(images), generator)
+        shown = self.examples.shown(share.of(images), share.of(flip)).to(device, non_blocking=True)
+        if self.augment is not None and shown.ndim > 2:
+            shown = self.augment(shown, share.of(self.augment.draw(len(images), generator)))
+        coordinates = self.examples.draw(images, self.options.draws, flip, generator)
+        noise = self.prior.noise(coordinates.flatten(0, 1), self._device_generator(generator))
+        return shown, share.of(coordinates + noise.view_as(coordinates))
 
     def _device_generator(self, generator: torch.Generator) -> torch.Generator:
         """A generator on the device, seeded by the epoch's."""

@@ -5,13 +5,16 @@ that the presets have for an object of 8 keypoints. Figures are of the best epoc
 chosen; nothing is asserted but that it ran.
 """
 
+import json
 import resource
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
 from scenes import template
+from training_sets import program
 
 from baselines.encoders import EncoderConfig, cached_features
 from baselines.prior import Prior, PriorConfig
@@ -22,6 +25,7 @@ from baselines.training.options import PRESETS
 from submissions import unchecked
 from wildhoi.devices import describe_device, find_device
 
+HERE = Path(__file__).parent
 THING, KEYPOINTS = "skateboard", 30
 EPOCHS = 4
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, torch sees none")
@@ -118,3 +122,18 @@ def test_training(name, tmp_path, say):
         f"{len(trainer.examples.learned)} images, peak {memory}{looked}"
     )
     assert standing.epoch == EPOCHS
+
+
+@pytest.mark.parametrize("batch", [64, 256])
+def test_training_on_processes(batch, tmp_path, say):
+    found = {}
+    for count in (1, 2):
+        launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", count)
+        done = program(*launch, HERE / "shared_training.py", tmp_path / str(count), batch, path=HERE)
+        assert done.returncode == 0, done.stderr
+        found[count] = json.loads((tmp_path / str(count) / "speed.json").read_text())
+    rates = ", ".join(f"{each['images_per_second']:,.0f} on {count}" for count, each in found.items())
+    say(
+        f"small, CPU, batch {batch}: images a second by number of processes: {rates}; each draws the numbers of the "
+        f"whole batch: {1e3 * found[2]['drawing']:.2f} ms of a step of {1e3 * found[2]['step']:.1f} ms"
+    )

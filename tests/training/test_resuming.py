@@ -21,6 +21,7 @@ from training_sets import (
     Stop,
     crash_at,
     gaussian_examples,
+    interrupted_after,
     lines_of,
     program,
     refused,
@@ -116,18 +117,6 @@ def test_a_training_that_breaks_within_an_epoch_ends_in_the_same_weights(tmp_pat
     assert without_times(lines_of(tmp_path / "broken")) == without_times(lines_of(tmp_path / "whole"))
 
 
-def interrupt(monkeypatch, after):
-    """Interrupt trainings after so many epochs."""
-    epoch = Trainer._epoch
-
-    def counted(trainer):
-        if trainer.standing.epoch == after:
-            raise Stop
-        epoch(trainer)
-
-    monkeypatch.setattr(Trainer, "_epoch", counted)
-
-
 @pytest.fixture(scope="module")
 def interrupted(made, tmp_path_factory):
     """The folder of a training that was interrupted after an epoch."""
@@ -135,8 +124,7 @@ def interrupted(made, tmp_path_factory):
 
     AcceleratorState._reset_state(reset_partial_state=True)
     out = tmp_path_factory.mktemp("interrupted")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stop):
-        interrupt(patch, 1)
+    with interrupted_after(1), pytest.raises(Stop):
         trained(made, out)
     return out
 

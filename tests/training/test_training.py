@@ -1,4 +1,4 @@
-"""Training of the flow prior: that it learns, what it leaves behind, precision, processes, bad input."""
+"""Training of the flow prior: that it learns, what it leaves behind, precision, bad input."""
 
 import json
 from dataclasses import fields, replace
@@ -18,7 +18,6 @@ from training_sets import (
     gaussian_examples,
     lines_of,
     mean_density,
-    program,
     read,
     refused,
     same_weights,
@@ -40,9 +39,6 @@ from submissions import unchecked
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.objects import load_categories
 from wildhoi.templates import find_template, load_template
-
-TESTS = Path(__file__).parents[1]
-
 
 # It learns
 
@@ -188,7 +184,7 @@ def test_pictures_do_not_change_what_is_learned(tmp_path):
     assert not (tmp_path / "0" / "pictures").exists()
 
 
-# Precision, frozen backbones, many processes
+# Precision, frozen backbones
 
 
 def test_half_the_digits_train_too(made, tmp_path):
@@ -236,23 +232,6 @@ def test_a_frozen_backbone_looks_at_each_picture_once(made, backbone, tmp_path, 
 def test_the_folder_of_weights_is_not_told(made, backbone, tmp_path):
     trained(made, tmp_path / "out", condition="resnet", weights=str(backbone), frozen=True, epochs=1)
     assert not machine_paths(tmp_path / "out")
-
-
-def spread(*words):
-    return program("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, *words)
-
-
-def test_two_processes_end_in_one_prior(tmp_path):
-    done = spread(TESTS / "training_runs.py", "spread", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    reports = [json.loads((tmp_path / f"out-{rank}.json").read_text()) for rank in (0, 1)]
-    assert [report["rank"] for report in reports] == [0, 1] and reports[0]["processes"] == 2
-    assert len({report["weights"] for report in reports}) == 1
-    assert (
-        reports[0]["held_out"] == reports[1]["held_out"] == max(line["held_out"] for line in lines_of(tmp_path / "out"))
-    )
-    assert [line["epoch"] for line in lines_of(tmp_path / "out")] == [1, 2]
-    stored(tmp_path / "out")
 
 
 # Bad input

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from wildhoi.dataset import DataFolder, load_samples
 from wildhoi.errors import InputError
+from wildhoi.training.processes import is_first_process
 from wildhoi.view_reading import read_points, read_views
 from wildhoi.views import Views
 
@@ -92,7 +93,7 @@ def _by_neighbours(
         provenance={"views": options.views, "source": options.source},
         progress=lambda done, total: tell("grouping views", done, total),
     )
-    if _is_first_process():
+    if is_first_process():
         out.mkdir(parents=True, exist_ok=True)
         write_groups(out / GROUPS, groups)
     report = make_report(groups, views)
@@ -130,12 +131,6 @@ def _by_itself(
 _GROUPINGS = {"knn": _by_neighbours, "gt": _by_truth, "none": _by_itself}
 
 
-def _is_first_process() -> bool:
-    from accelerate import PartialState
-
-    return bool(PartialState().is_main_process)
-
-
 def _pictures(data: DataFolder, name: str, image_ids: tuple[str, ...], options: "TrainOptions", tell: Progress) -> Any:
     """What the encoder is shown of the images, uint8; None where it is shown nothing."""
     import torch
@@ -162,7 +157,7 @@ def own_mean_maps(data: DataFolder, name: str, out: Path, tell: Progress) -> "di
     """The mean occlusion maps of what samples carry, or rendered from estimates; None for other processes."""
     from wildhoi.mean_maps import mean_of_samples, read_mean_maps
 
-    if not _is_first_process() or name not in data.categories("train", "samples"):
+    if not is_first_process() or name not in data.categories("train", "samples"):
         return None
     tell("averaging occlusion maps", 0, 1)
     means = mean_of_samples(load_samples(data.path, "train", [name], streaming=True))

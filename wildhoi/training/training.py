@@ -1,7 +1,6 @@
 """Training a flow prior on a data folder: what it learns from is read here, since methods read no data themselves."""
 
 import json
-import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -16,14 +15,15 @@ from wildhoi.files import canonical_json, require_writable, sha256_text
 from wildhoi.mean_maps import Means, read_mean_maps
 from wildhoi.objects import find_category
 from wildhoi.templates import Template, find_template, load_template
+from wildhoi.training.processes import make_accelerator, only_training_in
 from wildhoi.training.reading import Progress, own_mean_maps, read_examples
 from wildhoi.views import JOINTS
 
 if TYPE_CHECKING:
     from baselines.encoders import EncoderConfig
     from baselines.prior import Prior
+    from baselines.training.diary import Diary
     from baselines.training.examples import Examples
-    from baselines.training.loop import Trainer
     from baselines.training.options import TrainOptions
 
 
@@ -69,12 +69,12 @@ def train_flow_prior(
         progress: called with (what, done, of how many), and perhaps a note.
 
     Raises:
-        InputError: an option is unknown, there are too few images, or the folder holds something else.
+        InputError: an option is unknown, there are too few images, the folder holds something else, or the processes
+            of a launch do not see the same.
         MissingAssetError: a template, a body model, weights of a backbone or a package is not there.
-        RunError: the loss is not a number any more.
+        RunError: the loss is not a number any more, or another training writes to the folder.
     """
-    from baselines.training.diary import Diary, is_finished
-    from baselines.training.loop import Trainer
+    from baselines.training.diary import Diary
     from baselines.training.options import train_options
 
     find_category(name)
@@ -82,38 +82,53 @@ def train_flow_prior(
     contact, rest = options.get("contact"), {key: value for key, value in options.items() if key != "contact"}
     chosen = train_options(preset, rest)
     tell = progress or (lambda *_: None)
-    accelerator = _accelerator(device, chosen)  # before all else: the processes of a launcher find each other here
-    if is_finished(out):
-        return _finished(out, name, resume=resume, asked=_asked(data, name, chosen, preset))
-    if not resume and out.is_dir() and any(out.iterdir()):
+    accelerator = make_accelerator(device, chosen)  # before all else: the processes of a launch find each other here
+    asked = _asked(data, name, chosen, preset)
+    with only_training_in(out):
+        if _was_finished(out, resume=resume):
+            return _finished(out, name, resume=resume, asked=asked)
+        template = _template(data, name)
+        given = None if contact is None else _maps_of(template, read_mean_maps(Path(contact)), contact)
+        examples, report = read_examples(data, name, out, chosen, device=device, tell=tell)
+        means = given or _maps_of(template, own_mean_maps(data, name, out, tell), data.path)
+        source = {"name": data.name, "revision": data.revision_of("train"), "images": len(examples.image_ids), **report}
+        told = {"training": _plain(chosen, preset), "data": source, "environment": _environment(accelerator)}
+        prior = _untrained(template, chosen)
+        facts = told | {"encoder": _origin(prior, chosen.encoder.weights)}
+        examples = _with_features(examples, prior, accelerator, tell)
+        diary = Diary(out, template, facts, means, _fingerprint(facts, examples, given), chosen.half)
+        _run(prior, examples, chosen, accelerator, diary, tell)
+        return _finished(out, name, resume=True, asked=asked)
+
+
+def _was_finished(out: Path, *, resume: bool) -> bool:
+    """Whether the folder holds a training that has ended; InputError where it holds what shall not be gone on with."""
+    from baselines.training.diary import is_finished
+    from baselines.training.sharing import require_agreement
+
+    finished, empty = is_finished(out), not (out.is_dir() and any(out.iterdir()))
+    require_agreement(f"what {out} holds", (finished, empty))  # all have seen the folder as it was
+    if not (finished or empty or resume):
         raise InputError(f"{out}: exists and is not empty; --resume goes on with a training, or choose another folder")
-    accelerator.wait_for_everyone()  # all have seen the folder as it was
-    template = _template(data, name)
-    given = None if contact is None else _maps_of(template, read_mean_maps(Path(contact)), contact)
-    examples, report = read_examples(data, name, out, chosen, device=device, tell=tell)
-    means = given or _maps_of(template, own_mean_maps(data, name, out, tell), data.path)
-    source = {"name": data.name, "revision": data.revision_of("train"), "images": len(examples.image_ids), **report}
-    told = {"training": _plain(chosen, preset), "data": source, "environment": _environment(accelerator)}
-    facts = told | {"encoder": _origin(prior := _untrained(template, chosen), chosen.encoder.weights)}
-    examples = _with_features(examples, prior, accelerator, tell)
-    fingerprint = sha256_text(canonical_json([facts, _digest(examples, given), accelerator.num_processes]))
-    diary = Diary(out, template, facts, means, fingerprint, chosen.half)
-    _run(Trainer(prior, examples, chosen, accelerator, diary), template, tell)
-    return _finished(out, name, resume=True, asked=_asked(data, name, chosen, preset))
+    return finished
 
 
-def _run(trainer: "Trainer", template: Template, tell: Progress) -> None:
+def _run(
+    prior: "Prior", examples: "Examples", options: "TrainOptions", accelerator: Any, diary: "Diary", tell: Progress
+) -> None:
     """Train to the end; the first process writes for all."""
     from baselines.training.card import write_card
+    from baselines.training.loop import Trainer
     from baselines.training.shown import plot_samples
 
+    trainer = Trainer(prior, examples, options, accelerator, diary)
     trainer.watch = lambda done, total, numbers: tell("training", done, total, _note(numbers))
-    trainer.picture = lambda trained, path: plot_samples(trained, trainer.examples, template, path)
+    trainer.picture = lambda trained, path: plot_samples(trained, trainer.examples, diary.template, path)
     standing = trainer.run()
-    if trainer.accelerator.is_main_process:
-        write_card(trainer.diary, standing)
-        trainer.diary.finish(standing)
-    trainer.accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        write_card(diary, standing)
+        diary.finish(standing)
+    accelerator.wait_for_everyone()
 
 
 def _with_features(examples: "Examples", prior: "Prior", accelerator: Any, tell: Progress) -> "Examples":
@@ -147,27 +162,6 @@ def _untrained(template: Template, options: "TrainOptions") -> Any:
     return Prior(PriorConfig(template.category.name, count, **parts, encoder=options.encoder))
 
 
-def _accelerator(device: str, options: "TrainOptions") -> Any:
-    """What spreads a training over processes and devices; one that launchers have set up, or this process alone."""
-    import torch
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.state import AcceleratorState
-
-    from baselines.encoders import NONE, SMALL
-    from wildhoi.devices import find_device
-
-    found = find_device(device)
-    if options.precision == "fp16" and found == "cpu":
-        raise InputError("precision fp16: needs a GPU; want float32 or bf16")
-    if found != "cpu" and "LOCAL_RANK" not in os.environ:  # a launcher gives each process a GPU of its own
-        torch.cuda.set_device(found)
-    AcceleratorState._reset_state()  # a process may train several priors, each with its own precision
-    mixed = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}[options.precision]
-    # some backbones have parameters that nothing depends on, such as the token of masked patches
-    spread = DistributedDataParallelKwargs(find_unused_parameters=options.encoder.name not in (NONE, SMALL))
-    return Accelerator(cpu=found == "cpu", mixed_precision=mixed, kwargs_handlers=[spread])
-
-
 def _environment(accelerator: Any) -> dict[str, Any]:
     import torch
 
@@ -182,6 +176,20 @@ def _environment(accelerator: Any) -> dict[str, Any]:
         "processor": describe_device("cpu" if kind == "cpu" else str(accelerator.device)),
         "processes": accelerator.num_processes,
     }
+
+
+def _fingerprint(facts: Mapping[str, Any], examples: "Examples", given: Means | None) -> str:
+    """The hash of all that the weights depend on; the number of processes only rounds them otherwise.
+
+    Raises InputError where the processes of a launch differ in more than their hardware.
+    """
+    from baselines.training.sharing import require_agreement
+
+    environment = {key: value for key, value in facts["environment"].items() if key != "processes"}
+    everything = {**facts, "environment": environment}
+    versions, digest = (environment["wildhoi"], environment["torch"]), _digest(examples, given)
+    require_agreement("data, options or versions", (facts["training"], facts["data"], versions, digest))
+    return sha256_text(canonical_json([everything, digest]))
 
 
 def _digest(examples: "Examples", given: Means | None) -> str:
