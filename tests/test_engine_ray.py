@@ -7,10 +7,18 @@ from pathlib import Path
 import engine_work
 import pytest
 from engine_work import Job, write
+from run_methods import Toy, make_runnable, plain_samples, run, without_seconds
 from test_engine import assert_nothing_half_written, calls, jobs, published
 
+from evaluation.evaluate import Options, evaluate
+from evaluation.protocol import protocol_for
+from wildhoi.convert.pipeline import run_conversion
+from wildhoi.convert.wildhoi_release import plan_wildhoi
+from wildhoi.dataset import find_data
 from wildhoi.engine import Local, Ray, map_shards
 from wildhoi.errors import InputError, MissingAssetError, RunError
+from wildhoi.submission.folder import read_submission
+from wildhoi.workflows import SAMPLE_SUBMISSIONS
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: cluster)")
 
@@ -138,3 +146,36 @@ def test_where_no_cluster_answers_it_is_said_how_to_start_one(monkeypatch, log, 
     monkeypatch.setattr(ray, "init", nobody)
     with pytest.raises(RunError, match=r"--address auto: no Ray cluster answers .*ray start --head"):
         map_shards(write, jobs(log), out, engine=Ray())
+
+
+# What the commands do
+
+
+def test_a_run_is_the_same(engine, tmp_path):
+    data = make_runnable(tmp_path / "data", plain_samples({"tennis": 5, "cello": 2}))
+    _, there = run(Toy(), data, tmp_path / "there", engine=engine, batch=2)
+    _, here = run(Toy(), data, tmp_path / "here", batch=2)
+    assert without_seconds(there.rows) == without_seconds(here.rows)
+    assert there.manifest.environment == {**here.manifest.environment, "threads": 1}
+
+
+def test_a_score_is_the_same(engine):
+    data, submission = find_data("open-sample"), read_submission(SAMPLE_SUBMISSIONS / "sample-noise-small")
+    options = {"objects": ("baseball", "basketball")}
+    there, here = (
+        evaluate(submission, data, protocol_for(data.name), Options(engine=where, **options))
+        for where in (engine, None)
+    )
+    assert there.scores == here.scores
+    assert [str(row) for row in there.rows] == [str(row) for row in here.rows]
+
+
+def test_a_conversion_is_the_same(engine, fixtures_dir, tmp_path):
+    for name, where in (("there", engine), ("here", None)):
+        plan = plan_wildhoi(fixtures_dir / "wildhoi_raw", objects=["barbell"])
+        run_conversion(plan, tmp_path / name, engine=where)
+    there, here = (
+        {p.relative_to(tmp_path / n): p.read_bytes() for p in (tmp_path / n).rglob("*.parquet")}
+        for n in ("there", "here")
+    )
+    assert [*there.values()] == [*here.values()] and there

@@ -10,14 +10,15 @@ import pytest
 from scenes import equivalent
 
 import submissions
-from evaluation.evaluate import Options, evaluate
+from evaluation import scoring
+from evaluation.evaluate import WORK, Options, evaluate, evaluate_into
 from evaluation.protocol import load_protocol, protocol_for
 from evaluation.scores import write_scores
 from wildhoi.body import open_body
 from wildhoi.body.reading import read_arrays
 from wildhoi.dataset import find_data, load_annotations
-from wildhoi.engine import Local
-from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.engine import Local, only_run_in
+from wildhoi.errors import InputError, MissingAssetError, RunError
 from wildhoi.schema import Failure
 from wildhoi.submission.defects import DefectError
 from wildhoi.submission.folder import read_submission
@@ -122,6 +123,58 @@ def test_running_again_writes_the_same_bytes(tmp_path, data):
     for file in ("scores.json", "per_image.parquet"):
         assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
     assert submissions.files_below(tmp_path / "1") == {"scores.json", "per_image.parquet"}
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Which shards are scored here, and after how many the scoring is interrupted."""
+    counts, real = {"done": [], "most": 1000}, scoring.score_shard
+
+    def score_shard(shard, path):
+        if len(counts["done"]) == counts["most"]:
+            raise KeyboardInterrupt
+        counts["done"].append(path.name)
+        real(shard, path)
+
+    monkeypatch.setattr(scoring, "score_shard", score_shard)
+    monkeypatch.setattr(scoring, "SHARD", 1)
+    return counts
+
+
+def scored_into(folder, submission, data, **options):
+    return evaluate_into(folder, submission, data, fast(), Options(objects=FEW, **options))
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_interrupted_scoring_goes_on_and_writes_the_same_bytes(tmp_path, data, counted):
+    scored_into(tmp_path / "whole", sample("small"), data)
+    every = [*counted["done"]]
+    counted |= {"done": [], "most": 2}
+    with pytest.raises(KeyboardInterrupt):
+        scored_into(tmp_path / "out", sample("small"), data)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {WORK}
+    counted |= {"done": [], "most": 1000}
+    scored_into(tmp_path / "out", sample("small"), data)
+    assert counted["done"] == every[2:] and len(every) > 3
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_what_was_scored_of_another_submission_is_not_taken_for_this_one(tmp_path, data, counted):
+    counted["most"] = 2
+    with pytest.raises(KeyboardInterrupt):
+        scored_into(tmp_path / "out", sample("small"), data)
+    counted["most"] = 1000
+    scored_into(tmp_path / "out", sample("large"), data)
+    scored_into(tmp_path / "whole", sample("large"), data)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_two_scorings_do_not_share_a_folder(tmp_path, data):
+    with only_run_in(tmp_path), pytest.raises(RunError, match="another run is writing here"):
+        scored_into(tmp_path, sample("small"), data)
 
 
 def test_the_score_of_an_image_does_not_depend_on_the_others(tmp_path, data):
