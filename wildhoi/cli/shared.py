@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 120
 QUIET = 30.0
-"""Seconds between two lines of progress where there is no terminal to draw a bar on."""
+"""Seconds between two lines of progress where there is no terminal to draw a bar on; work that takes longer gets a last
+line with its speed."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes at once; the result does not depend on it.")]
@@ -102,8 +103,12 @@ class Progress(AbstractContextManager["Progress"]):
         self._bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._bar.stop()
+        for name, task in self._tasks.items():
+            if kind is None and task.latest - task.began >= QUIET:
+                speed = f"{task.speed(task.done)}{self._memory()}"
+                say(f"{printable(name)}: {task.done:,} done in {task.latest - task.began:,.0f} s, {speed}")
 
     def __call__(self, name: str, done: int, total: int, note: str = "") -> None:
         """Move the bar of a piece of work; the note stands beside its name."""
@@ -112,6 +117,7 @@ class Progress(AbstractContextManager["Progress"]):
         if name not in self._tasks:
             self._tasks[name] = _Task(self._bar.add_task(name, total=total, speed=""), done, monotonic())
         task = self._tasks[name]
+        task.done, task.latest = done, monotonic()
         text, speed = escape(f"{name} {note}".rstrip()), task.speed(done) + self._memory()
         self._bar.update(task.number, completed=done, total=total, visible=done < total, description=text, speed=speed)
         if self._bar.disable and task.is_due() and done < total:
@@ -127,10 +133,11 @@ class _Task:
 
     def __init__(self, number: Any, done: int, began: float) -> None:
         self.number, self.first, self.began, self.told = number, done, began, began
+        self.done, self.latest = done, began
 
     def speed(self, done: int) -> str:
         """What is done in a second or in a minute, since this run began."""
-        spent = monotonic() - self.began
+        spent = self.latest - self.began
         if done <= self.first or spent <= 0:
             return ""
         each = (done - self.first) / spent
@@ -138,8 +145,8 @@ class _Task:
 
     def is_due(self) -> bool:
         """Whether it is time for another line."""
-        due = monotonic() - self.told >= QUIET
-        self.told = monotonic() if due else self.told
+        due = self.latest - self.told >= QUIET
+        self.told = self.latest if due else self.told
         return due
 
 
