@@ -28,7 +28,7 @@ benchmark: .venv/test-installed
 
 .venv/test-installed: .venv/installed
 	@echo "Installing what the tests need ..."
-	@$(PIP) -e '.[test,baselines]'
+	@$(PIP) -e '.[test,baselines,cluster]'
 	@touch $@
 
 assets: .venv/test-installed

@@ -12,7 +12,7 @@ import numpy as np
 
 from evaluation.protocol import Protocol, is_shipped
 from evaluation.sampling import STREAM
-from evaluation.scores import SPEC, Scores, sealed, write_scores
+from evaluation.scores import SPEC, WORK, Scores, sealed, write_scores
 from evaluation.scoring import Item, Job, score_items, template_hashes, template_of
 from evaluation.summary import summarise
 from wildhoi.body import load_body
@@ -26,7 +26,6 @@ from wildhoi.schema import Annotation, BodyKind, Reconstruction
 from wildhoi.submission.defects import Defect, DefectError, errors
 from wildhoi.submission.folder import Submission, check_against
 
-WORK = ".scoring"
 VERSIONS = ("wildhoi", "torch", "numpy", "scipy", "smplx", "pykdtree", "libigl")
 
 

@@ -2,23 +2,26 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, rmtree
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evaluation.checking import find_submissions, protocol_of, read_table
 from evaluation.metrics import METRICS
 from evaluation.protocol import Protocol, load_protocol, protocol_ids
-from evaluation.scores import PER_IMAGE, SCORES, Scores, read_scores, write_scores
+from evaluation.scores import PER_IMAGE, SCORES, WORK, Scores, read_scores, write_scores
 from wildhoi.dataset import BODY_MODELS, DataFolder
 from wildhoi.engine import Engine
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.open_scenes.truth import truth_of
 from wildhoi.submission.folder import read_submission
+
+if TYPE_CHECKING:
+    from evaluation.evaluate import Options
 
 Progress = Callable[[str, int, int], None]
 
@@ -79,15 +82,18 @@ def rescore(
     data: str | Path | None = None,
     *,
     engine: Engine | None = None,
+    work: Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Rescored]:
-    """Score every scored submission below a folder again, one after the other; nothing is written.
+    """Score every scored submission below a folder again, one after the other; no scores are written.
 
     Args:
         folder: a submission, or searched at any depth.
         protocol: an id or a .toml file; default the newest version of the one that a submission was scored under.
         data: the truth of all of them; default the data set that a submission names.
         engine: where images are scored; default in this process.
+        work: a folder of the same layout that keeps what is scored of a submission until the next one is asked for, so
+            that an interrupted scoring goes on; default none.
         progress: called with (submission, images scored, images).
 
     Raises:
@@ -98,15 +104,20 @@ def rescore(
     if not paths:
         raise InputError(f"{folder}: no submission is there or below it; want a folder with submission.yaml")
     rules = load_protocol(protocol) if protocol else None
+    from evaluation.evaluate import Options  # torch, for those that have something to score
+
     with ExitStack() as stack:
         given = None if data is None else stack.enter_context(truth_of(data))
         for path in paths:
             name = path.relative_to(folder).as_posix()
             told = None if progress is None else (lambda done, total, name=name: progress(name, done, total))
             try:
-                yield _rescored(path, name, rules, given, engine, told)
+                options = Options(engine=engine, work=None if work is None else work / name / WORK)
+                yield _rescored(path, name, rules, given, options, told)
             except (InputError, MissingAssetError) as error:
                 yield Rescored(name, reason=str(error), missing=isinstance(error, MissingAssetError))
+            if work is not None:
+                rmtree(work / name / WORK, ignore_errors=True)
 
 
 def newest(protocol: str) -> str:
@@ -121,10 +132,10 @@ def _rescored(
     name: str,
     rules: Protocol | None,
     given: DataFolder | None,
-    engine: Engine | None,
+    options: "Options",
     progress: Callable[[int, int], None] | None,
 ) -> Rescored:
-    from evaluation.evaluate import Options, evaluate  # torch, for those that have something to score
+    from evaluation.evaluate import evaluate
 
     submission = read_submission(path)
     stored = read_scores(path / SCORES)
@@ -132,7 +143,7 @@ def _rescored(
     rules = rules or load_protocol(newest(protocol_of(path / SCORES, stored).id))
     with ExitStack() as stack:
         data = given or stack.enter_context(truth_of(submission.manifest.dataset))
-        new = evaluate(submission, data, rules, Options(body=_body(stored), engine=engine), progress)
+        new = evaluate(submission, data, rules, replace(options, body=_body(stored)), progress)
     protocol = new.scores["protocol"]
     return Rescored(
         name,

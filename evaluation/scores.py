@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SCORES, PER_IMAGE = "scores.json", "per_image.parquet"
 SPEC = 1
+WORK = ".scoring"
+"""A folder beside them that keeps what is scored until all is."""
 SEAL = "seal"
 """Of scores.json: the hash of all its other content and of the rows of per_image.parquet."""
 TEXTS = ("image_id", "object", "video_id", "status", "reason", "alignment")

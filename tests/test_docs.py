@@ -1,7 +1,10 @@
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from evaluation.metrics import METRICS
@@ -55,3 +58,37 @@ def test_commands_named_in_the_pages_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_no_figure_was_left_to_fill_in(page):
     assert re.findall(r"@[A-Z]+\d*@", page.read_text()) == []
+
+
+def scripts(page):
+    return re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def told(page):
+    """The commands of a page's scripts, a list of words each, comments and continued lines joined."""
+    for script in scripts(page):
+        for line in script.replace("\\\n", " ").splitlines():
+            found = re.search(r"(?:^|[\s(])wildhoi ((?:[a-z]+ )+.*)", line.partition(" #")[0])
+            if found and not line.startswith("#"):
+                yield shlex.split(re.split(r" (?:&&|\|\|?|>) ", found[1])[0])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_scripts_in_the_pages_are_sound(page):
+    for script in scripts(page):
+        checked = subprocess.run(["bash", "-n"], input=script.replace("...", ""), capture_output=True, text=True)
+        assert checked.returncode == 0, script + checked.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_options_in_the_pages_exist(page):
+    tree = get_command(app)
+    for words in told(page):
+        command = tree
+        while hasattr(command, "commands") and words and words[0] in command.commands:
+            command, words = command.commands[words[0]], words[1:]
+        known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        wrong = [
+            word for word in words if re.match(r"--?[a-z]", word) and word.partition("=")[0] not in {*known, "--help"}
+        ]
+        assert wrong == [], f"{page.name}: {command.name} {words}"

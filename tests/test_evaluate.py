@@ -11,9 +11,9 @@ from scenes import equivalent
 
 import submissions
 from evaluation import scoring
-from evaluation.evaluate import WORK, Options, evaluate, evaluate_into
+from evaluation.evaluate import Options, evaluate, evaluate_into
 from evaluation.protocol import load_protocol, protocol_for
-from evaluation.scores import write_scores
+from evaluation.scores import WORK, write_scores
 from wildhoi.body import open_body
 from wildhoi.body.reading import read_arrays
 from wildhoi.dataset import find_data, load_annotations

@@ -243,3 +243,23 @@ def test_rows_of_two_versions_never_share_a_table(copied, data, second):
     board = leaderboard(copied, reported=False)
     assert [len(table.rows) for table in board.tables] == [1, 1, 1]
     assert len({table.key for table in board.tables}) == 3
+
+
+def test_an_interrupted_rescoring_goes_on(copied, data, monkeypatch):
+    from evaluation import scoring
+
+    done, real = [], scoring.score_shard
+
+    def score_shard(shard, path):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(path.name)
+        real(shard, path)
+
+    monkeypatch.setattr(scoring, "SHARD", 1)
+    monkeypatch.setattr(scoring, "score_shard", score_shard)
+    with pytest.raises(KeyboardInterrupt):
+        list(rescore(copied, data=data.path, work=copied))
+    monkeypatch.setattr(scoring, "score_shard", lambda shard, path: (done.append(path.name), real(shard, path))[1])
+    first = next(iter(rescore(copied, data=data.path, work=copied)))
+    assert first.new is not None and len(done) == len({*done}) == len(first.new.rows)

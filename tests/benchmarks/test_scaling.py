@@ -75,11 +75,11 @@ def same_files(one, two, pattern):
 
 
 def test_convert(scaling, tmp_path):
-    """Every frame of 16 videos of 20 s."""
+    """Every frame of 32 videos of 20 s."""
     templates = ROOT / "tests" / "data" / "fixtures" / "wildhoi_raw" / "data"
-    raw = write_release(tmp_path / "raw", videos=16, frames=600, templates=templates)
+    raw = write_release(tmp_path / "raw", videos=32, frames=600, templates=templates)
     words = ("data", "convert", "wildhoi", raw, "--splits", "train", "--fps", 30)
-    one, two = scaling("convert", *words, out=tmp_path, count=9_600, unit="images")
+    one, two = scaling("convert", *words, out=tmp_path, count=19_200, unit="images")
     assert same_files(one, two, "*.parquet")
 
 

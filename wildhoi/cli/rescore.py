@@ -57,7 +57,8 @@ def rescore(
     chosen = make_engine(engine, workers, address)
     with Progress(chosen) as progress, chosen:
         for folder, target in targets.items():
-            for one in score_again(folder, protocol, data, engine=chosen, progress=progress):
+            work = folder if write else target
+            for one in score_again(folder, protocol, data, engine=chosen, work=work, progress=progress):
                 done.append(_finish(one, folder, target, write=write))
     if as_json:
         show_json([entry for _, entry in done])
