@@ -1,8 +1,9 @@
 # make demo: methods side by side on shipped data.   make test: the tests.   make lint: style, types, import contracts.
+# make fuzz: 100,000 hostile inputs for every parser of foreign files; FUZZ='TARGET --inputs N' for some of them.
 PYTHON ?= python3
 PIP = .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint benchmark assets clean
+.PHONY: demo test lint benchmark fuzz assets clean
 
 demo: .venv/installed
 	@.venv/bin/wildhoi demo -o build/demo
@@ -18,6 +19,9 @@ lint: .venv/test-installed
 
 benchmark: .venv/test-installed
 	.venv/bin/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,rounds
+
+fuzz: .venv/test-installed
+	cd tests && ../.venv/bin/python -m fuzz $(FUZZ)
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing into .venv (about a minute; PyTorch is the large part) ..."

@@ -1,7 +1,5 @@
 """The state of a fit in a file, so that an interrupted one goes on where it was and ends in the same numbers."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wildhoi.errors import InputError
 from wildhoi.files import atomic_path
+from wildhoi.npz import read_npz
 
 KEEP_EVERY = 20.0
 """Seconds between two states: the most work that an interruption costs."""
+LARGEST_BYTES = 2**28
+"""Of a state: a batch has thousands of numbers, and the file may be anything."""
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -64,25 +66,14 @@ class Checkpoint:
     def restore(self, parameters: Mapping[str, Tensor]) -> tuple[Progress, dict[int, dict[str, Tensor]]]:
         """Set the parameters as they were kept; nothing where there is no sound state of this fingerprint."""
         try:
-            with np.load(self.path, allow_pickle=False) as stored:
-                arrays = dict(stored)
+            arrays = read_npz(self.path, max_bytes=LARGEST_BYTES)
             kept = {name: torch.from_numpy(arrays[f"parameter.{name}"]) for name in parameters}
             moments: dict[int, dict[str, Tensor]] = {}
             for _, number, name in (key.split(".") for key in arrays if key.startswith("moment.")):
                 moments.setdefault(int(number), {})[name] = torch.from_numpy(arrays[f"moment.{number}.{name}"])
             seconds, (stage, step) = float(arrays["seconds"]), map(int, arrays["at"])
             same = str(arrays["fingerprint"]) == self.fingerprint
-        # what zipfile and numpy raise for damaged or foreign content
-        except (
-            OSError,
-            KeyError,
-            ValueError,
-            TypeError,
-            EOFError,
-            NotImplementedError,  # a way of packing that zipfile does not know
-            zipfile.BadZipFile,
-            zlib.error,
-        ):
+        except (InputError, KeyError, ValueError, TypeError, OverflowError):  # damaged, foreign, or of another shape
             return Progress(), {}
         if not same or any(kept[name].shape != tensor.shape for name, tensor in parameters.items()):
             return Progress(), {}

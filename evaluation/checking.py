@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from evaluation.protocol import Protocol, load_protocol, protocol_ids
 from evaluation.scores import PER_IMAGE, SCORES, SEAL, Scores, per_image_table, read_scores, seal_of
+from wildhoi.columns import is_flat
 from wildhoi.dataset import DataFolder
 from wildhoi.engine import Local
 from wildhoi.errors import InputError, MissingAssetError
@@ -238,6 +239,12 @@ def read_table(path: Path) -> Any:
                 raise InputError(
                     f"{path}: {metadata.num_rows} rows, {size} bytes unpacked; no table of images is so large"
                 )
-            return file.read()
+            if nested := [field.name for field in file.schema_arrow if not is_flat(field.type)]:
+                raise InputError(f"{path}: column {nested[0]} holds tables, want texts and numbers; score it again")
+            if len(set(names := file.schema_arrow.names)) < len(names):
+                raise InputError(f"{path}: two columns of one name; score it again")
+            table = file.read()
+            table.validate(full=True)  # texts need not be Unicode in the file
+            return table
     except (OSError, pa.ArrowException, ValueError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())[:200]})") from None

@@ -1,7 +1,6 @@
 """Protocols: every choice behind a number, as data with an id and a hash."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -9,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.sampling import STREAM
-from wildhoi.errors import InputError
-from wildhoi.files import canonical_json, sha256_text
+from wildhoi.errors import InputError, shown
+from wildhoi.files import canonical_json, read_toml, sha256_text
 from wildhoi.objects import find_category
 from wildhoi.schema import BodyKind
 
 FOLDER = Path(__file__).parent / "protocols"
+MAX_BYTES = 2**20
+"""Of a protocol, which has a few thousand."""
 CHOICES = {
     "frame": ("smpl",),
     "alignment": ("none", "combined", "human"),
@@ -119,11 +120,7 @@ def load_protocol(name: str | Path) -> Protocol:
     path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
         raise InputError(f"protocol {str(name)!r} is unknown, want one of {', '.join(protocol_ids())} or a .toml file")
-    try:
-        raw = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from None
-    return _parse(path, raw)
+    return _parse(path, read_toml(path, MAX_BYTES))
 
 
 def _parse(path: Path, raw: dict[str, Any]) -> Protocol:
@@ -136,7 +133,7 @@ def _parse(path: Path, raw: dict[str, Any]) -> Protocol:
     raw = {**LATER, **raw}
     for name, allowed in CHOICES.items():
         if raw[name] not in allowed:
-            raise InputError(f"{path}: {name} is {raw[name]!r}, want one of {', '.join(allowed)}")
+            raise InputError(f"{path}: {name} is {shown(raw[name])}, want one of {', '.join(allowed)}")
     _check_values(path, raw)
     if path.parent != FOLDER:  # those that ship are checked by the tests: the metrics take a while to import
         _check_references(path, raw)
@@ -156,18 +153,18 @@ def _check_values(path: Path, raw: dict[str, Any]) -> None:
         value = raw[name]
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not (whole or (kind is float and isinstance(value, float))) or not low <= value <= high:
-            raise InputError(f"{path}: {name} is {value!r}, want {NUMBERS[kind]} from {low:g} to {high:g}")
+            raise InputError(f"{path}: {name} is {shown(value)}, want {NUMBERS[kind]} from {low:g} to {high:g}")
     for name, pattern in TEXTS.items():
         if not isinstance(raw[name], str) or not re.fullmatch(pattern, raw[name]):
-            raise InputError(f"{path}: {name} is {raw[name]!r}, want text like {pattern}")
+            raise InputError(f"{path}: {name} is {shown(raw[name])}, want text like {pattern}")
     if not isinstance(raw["default"], bool):
-        raise InputError(f"{path}: default is {raw['default']!r}, want true or false")
+        raise InputError(f"{path}: default is {shown(raw['default'])}, want true or false")
     for name in ("datasets", "metrics", "headline"):
         if not isinstance(raw[name], list) or not all(isinstance(item, str) for item in raw[name]):
-            raise InputError(f"{path}: {name} is {raw[name]!r}, want a list of names")
+            raise InputError(f"{path}: {name} is {shown(raw[name])}, want a list of names")
     for name in ("recalls", "symmetry", "templates"):
         if not isinstance(raw.get(name, {}), dict):
-            raise InputError(f"{path}: {name} is {raw[name]!r}, want a table")
+            raise InputError(f"{path}: {name} is {shown(raw[name])}, want a table")
     if raw["surface_points"] > raw["points"]:
         raise InputError(f"{path}: surface_points is {raw['surface_points']}, want at most points, {raw['points']}")
 
@@ -192,7 +189,9 @@ def _check_references(path: Path, raw: dict[str, Any]) -> None:
         except InputError as error:
             raise InputError(f"{path}: symmetry: {error}") from None
         if not isinstance(entry, dict) or not set(entry) <= SYMMETRY:
-            raise InputError(f"{path}: symmetry.{name} is {entry!r}, want a table of {', '.join(sorted(SYMMETRY))}")
+            raise InputError(
+                f"{path}: symmetry.{name} is {shown(entry)}, want a table of {', '.join(sorted(SYMMETRY))}"
+            )
 
 
 def _check_recall(where: str, entry: Any, metrics: list[str]) -> None:
@@ -200,10 +199,10 @@ def _check_recall(where: str, entry: Any, metrics: list[str]) -> None:
         raise InputError(f"{where}: want exactly {', '.join(f.name for f in fields(Recall))}")
     if entry["metric"] not in metrics or entry["unit"] not in UNITS:
         wanted = f"one of its metrics in {' or '.join(UNITS)}"
-        raise InputError(f"{where}: metric {entry['metric']!r} in unit {entry['unit']!r}, want {wanted}")
+        raise InputError(f"{where}: metric {shown(entry['metric'])} in unit {shown(entry['unit'])}, want {wanted}")
     steps = entry["thresholds"]
     if not isinstance(steps, list) or not steps or not all(type(s) in (int, float) and 0 < s < 1e9 for s in steps):
-        raise InputError(f"{where}: thresholds are {steps!r}, want a list of positive numbers")
+        raise InputError(f"{where}: thresholds are {shown(steps)}, want a list of positive numbers")
 
 
 def protocol_for(dataset: str) -> Protocol:

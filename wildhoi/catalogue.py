@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wildhoi.columns import is_flat
 from wildhoi.dataset.folder import SPLITS, DataFolder, cache_root, data_root, find_data, list_files
 from wildhoi.errors import InputError, WildhoiError
 from wildhoi.layout import IDENTITY, IMAGES, TABLES
@@ -151,11 +152,14 @@ def first_ids(folder: DataFolder) -> list[str]:
     for path in tables:
         try:
             with pq.ParquetFile(path) as file:
+                if not is_flat(file.schema_arrow.field("image_id").type):
+                    continue
                 batch = next(file.iter_batches(1, columns=["image_id"]), None)
-        except (OSError, ValueError, pa.ArrowException):
+            first = None if batch is None else batch["image_id"][0].as_py()
+        except (OSError, ValueError, KeyError, IndexError, pa.ArrowException):
             continue
-        if batch is not None:
-            found[str(batch["image_id"][0])] = None
+        if isinstance(first, str):
+            found[first] = None
         if len(found) == SHOWN_IDS:
             break
     return list(found)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path
+from wildhoi.parquet_claims import read_claims
 from wildhoi.schema import Camera, Human, ObjectPose
 
 Shape = tuple[int, ...]
@@ -32,8 +33,11 @@ CAMERA: dict[str, Shape] = {
 ROTATIONS = ("object_rotation", "camera_rotation")
 
 MAX_ROWS = 500_000
-MAX_VALUES = 200 * MAX_ROWS  # of all columns read: run lengths can claim any number in a few bytes
-MAX_BYTES = 4 * 2**30
+"""A hundred times the test images of the largest data set: every frame of every video of it."""
+MAX_VALUES = 200 * MAX_ROWS
+"""Of all columns read, 400 MB of numbers: run lengths can claim any number in a few bytes."""
+MAX_BYTES = 2**30
+"""Of all columns, unpacked: the values at their most, and texts."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +135,16 @@ def read_columns(path: Path, layout: Layout) -> Columns:
         InputError: the file is absent, not Parquet, truncated, or larger than the limits.
     """
     known = (*layout.texts, *layout.optional_texts, *layout.all_numbers)
-    table = _read_parquet(path, known, (*layout.texts, *layout.optional_texts))
+    table, names, unread = _read_parquet(path, known, (*layout.texts, *layout.optional_texts))
     problems: list[Problem] = []
     texts: dict[str, list[str | None]] = {}
     numbers, present = {}, {}
     for name in known:
         shape = layout.all_numbers.get(name)
         wanted = "text" if shape is None else f"{prod(shape)} float32 numbers" if shape else "a float32 number"
+        if name in unread:
+            problems.append(Problem(name, unread[name], wanted))
+            continue
         try:
             column = _column(table, name, required=name in layout.texts or name in layout.required_numbers)
             if column is not None and shape is None:
@@ -148,7 +155,9 @@ def read_columns(path: Path, layout: Layout) -> Columns:
                 numbers[name], present[name] = _numbers(column, shape, [*wrong])
         except InputError as error:
             problems.append(Problem(name, str(error), wanted))
-    extra = tuple(name for name in table.schema.names if name not in known)
+    extra = tuple(
+        name for name in names if name not in layout.texts + layout.optional_texts and name not in layout.all_numbers
+    )
     return Columns(table.num_rows, texts, numbers, present, tuple(problems), extra)
 
 
@@ -162,7 +171,12 @@ def _column(table: pa.Table, name: str, *, required: bool) -> Any:
     column = table.column(found[0])
     if pa.types.is_list_view(column.type) or pa.types.is_large_list_view(column.type):
         column = column.cast(pa.large_list(column.type.value_type))
-    return column.combine_chunks()
+    column = column.combine_chunks()
+    try:
+        column.validate(full=True)  # a text need not be Unicode in the file
+    except pa.ArrowInvalid as error:
+        raise InputError(f"damaged values ({error})") from None
+    return column
 
 
 def _texts(column: pa.Array) -> list[str | None]:
@@ -171,7 +185,7 @@ def _texts(column: pa.Array) -> list[str | None]:
     if pa.types.is_dictionary(kind):
         values = _texts(column.dictionary)
         return [None if index is None else values[index] for index in column.indices.to_pylist()]
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if _is_text(kind):
         return list(column.to_pylist())
     if _is_void(column):
         return [None] * len(column)
@@ -193,35 +207,48 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _read_parquet(path: Path, wanted: Sequence[str], texts: Sequence[str]) -> pa.Table:
-    """Read the wanted columns; texts stay dictionaries, so that one long text in every row takes its length once."""
+def _read_parquet(
+    path: Path, wanted: Sequence[str], texts: Sequence[str]
+) -> tuple[pa.Table, Sequence[str], dict[str, str]]:
+    """Read the wanted columns; texts stay dictionaries, so that one long text in every row takes its length once.
+
+    Returns:
+        a table of the columns that are plain or lists of plain values, the names of all columns of the file, and the
+        types of the wanted ones that are neither and were not read.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
+        _check_size(path, wanted)
         limits = {"thrift_string_size_limit": 2**26, "thrift_container_size_limit": 2**22}
         with pq.ParquetFile(path, **limits) as file:
-            metadata, names = file.metadata, file.schema_arrow.names
-        _check_size(path, metadata, wanted)
-        packed = [name for name in texts if name in names]
+            metadata, schema = file.metadata, file.schema_arrow
+        found = [(field.name, field.type) for field in schema if field.name in wanted]
+        unread = {name: str(kind) for name, kind in found if not is_flat(kind)}
+        packed = [name for name, kind in found if name in texts and _is_text(kind)]
         with pq.ParquetFile(path, metadata=metadata, read_dictionary=packed) as file:
-            table = file.read(columns=[name for name in wanted if name in names])
-            for name in names:
-                if name not in table.schema.names:  # an extra column is named, never read
-                    table = table.append_column(name, pa.nulls(table.num_rows))
-            return table
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+            table = file.read(columns=[name for name in dict(found) if name not in unread])
+        return table, schema.names, unread
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError) as error:
         reason = str(error).split("\n")[0][:200]
         raise InputError(f"{path}: not a readable Parquet file ({reason}); write it again") from None
 
 
-def _check_size(path: Path, metadata: Any, wanted: Sequence[str]) -> None:
+def is_flat(kind: pa.DataType) -> bool:
+    """Whether a type is plain, or lists of something plain; not so structures, maps and lists of lists."""
+    listed = _is_list(kind) or pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
+    return not pa.types.is_nested(kind.value_type if listed else kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _check_size(path: Path, wanted: Sequence[str]) -> None:
     """Refuse a file that says it unpacks to more than the limits."""
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    chunks = [group.column(j) for group in groups for j in range(metadata.num_columns)]
-    values = sum(chunk.num_values for chunk in chunks if chunk.path_in_schema.split(".")[0] in wanted)
-    size = sum(group.total_byte_size for group in groups)
-    if metadata.num_rows > MAX_ROWS or values > MAX_VALUES or size > MAX_BYTES:
-        got = f"{metadata.num_rows} rows, {values} values, {size} bytes unpacked"
+    claims = read_claims(path, wanted)
+    if claims.rows > MAX_ROWS or claims.values > MAX_VALUES or claims.bytes > MAX_BYTES:
+        got = f"{claims.rows} rows, {claims.values} values, {claims.bytes} bytes unpacked"
         raise InputError(f"{path}: {got}; at most {MAX_ROWS}, {MAX_VALUES} and {MAX_BYTES} are read")
 
 

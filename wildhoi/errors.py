@@ -1,10 +1,42 @@
 """The one family of errors a user can cause; the command line turns each into one line and an exit code."""
 
+MOST_CHARACTERS = 1400
+"""Of a message: about what a terminal shows at a glance, while a file may hold names of any length."""
+
+
+def printable(value: object) -> str:
+    """A text of one line without control characters: foreign files may hold any."""
+    return "".join(character if character.isprintable() else " " for character in str(value))
+
+
+def one_line(value: object, most: int = MOST_CHARACTERS) -> str:
+    """A printable text of at most `most` characters; of a longer one, its beginning and its end."""
+    text = printable(value)
+    if len(text) <= most:
+        return text
+    head = (most - 5) * 2 // 3
+    return f"{text[:head]} ... {text[len(text) - (most - 5 - head) :]}"
+
+
+def shown(value: object, most: int = 60) -> str:
+    """A foreign value as Python writes it, in at most `most` characters; one that cannot be written, by its type."""
+    try:
+        return one_line(repr(value), most)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or tables deep within each other
+        return f"a {type(value).__name__}"
+
 
 class WildhoiError(Exception):
-    """A problem that the user can mend; the message says what, where, what was found, what is wanted and how."""
+    """A problem that the user can mend; the message says what, where, what was found, what is wanted and how.
+
+    Whatever a file put into the message, it is one printable line of bounded length.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        """Take the message, made fit to be shown."""
+        super().__init__(one_line(message))
 
 
 class RunError(WildhoiError):

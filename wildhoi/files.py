@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,18 @@ def read_bytes(path: Path, limit: int, kind: str) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def require_size(path: Path, limit: int, kind: str) -> None:
+    """Refuse a file of more than `limit` bytes; raises as `read_bytes` does, whose message it has."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if size > limit:
+        raise InputError(f"{path}: {kind} of {size} bytes, at most {limit} are read")
+
+
 def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
     """Read a JSON file of at most `limit` bytes.
 
@@ -107,3 +120,25 @@ def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
         return json.loads(read_bytes(path, limit, "JSON file"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def read_toml(path: Path, limit: int = 2**20) -> dict[str, Any]:
+    """Read a TOML file of at most `limit` bytes; its integers have 64 bits at most, as TOML has it.
+
+    Raises:
+        InputError: the file is absent, too large, not UTF-8 or not TOML.
+    """
+    try:
+        content = tomllib.loads(read_bytes(path, limit, "TOML file").decode())
+        _require_short_integers(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a TOML file ({error})") from None
+    return content
+
+
+def _require_short_integers(value: Any) -> None:
+    """Refuse integers that Python takes and cannot even write down again: hexadecimal ones of any length."""
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise ValueError("an integer of more than 64 bits")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _require_short_integers(part)

@@ -1,21 +1,21 @@
 """Mean occlusion maps of training images, from the maps that samples carry or a file of `wildhoi occlusion`."""
 
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.geometry import camera_position
+from wildhoi.npz import read_npz
 from wildhoi.schema import Sample
 from wildhoi.views import rays_of_pixels
 
 LIMIT = 0.1
 """View distance below which an image is a near-duplicate, as published."""
+LARGEST_BYTES = 2**26
+"""Of both maps: millions of vertices, where bodies have ten thousand."""
 Means = dict[str, Float[np.ndarray, " _"]]
 
 
@@ -87,25 +87,10 @@ def read_mean_maps(path: Path) -> Means:
     if not path.is_file():
         raise MissingAssetError(f"{path}: is not there; `wildhoi occlusion` writes such a file")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = {name: np.asarray(stored[name], np.float64) for name in ("human", "object")}
-    # what numpy and zipfile raise for damaged or foreign content
-    except (
-        OSError,
-        KeyError,
-        ValueError,
-        TypeError,
-        EOFError,
-        SyntaxError,
-        TokenError,  # of an array's header, which numpy mends token by token
-        MemoryError,  # a header that asks for more than there is
-        RuntimeError,  # an encrypted entry, and NotImplementedError: an unknown way of packing
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise InputError(
-            f"{path}: no mean occlusion maps ({type(error).__name__}); `wildhoi occlusion` makes them"
-        ) from None
+        arrays = read_npz(path, ("human", "object"), max_bytes=LARGEST_BYTES)
+        found = {name: array.astype(np.float64) for name, array in arrays.items()}
+    except (InputError, ValueError) as error:  # ValueError: texts that are no numbers
+        raise InputError(f"{path}: no mean occlusion maps ({error}); `wildhoi occlusion` makes them") from None
     for name, mean in found.items():
         if mean.ndim != 1 or not np.isfinite(mean).all() or (mean < 0).any() or (mean > 1).any():
             raise InputError(f"{path}: {name}: want shares from 0 to 1, one for each vertex")

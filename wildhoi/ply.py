@@ -226,6 +226,8 @@ def _triangles(polygons: "np.ndarray | Polygons", max_faces: int) -> Int[np.ndar
         if polygons.shape[1] == 3:
             return polygons
         polygons = polygons.tolist()
+    if isinstance(polygons, np.ndarray) and polygons.ndim < 2:
+        raise ValueError("a face's vertex_indices are one number, want a list")
     triangles = []
     for number, corners in enumerate(polygons):
         if len(corners) < 3 or not all(isinstance(corner, int) for corner in corners):

@@ -1,10 +1,7 @@
 """Groups in a file: an .npz of three arrays and a JSON text, without pickle; taken for hostile until parsed."""
 
 import json
-import zipfile
-import zlib
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -12,27 +9,16 @@ import numpy as np
 from baselines.grouping.groups import Groups, GroupSettings
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path, canonical_json
+from wildhoi.npz import read_npz
 
 FORMAT = "wildhoi-groups-1"
-LARGEST_BYTES = 2**30
+LARGEST_BYTES = 2**28
+"""Of all arrays, unpacked: two million views with 16 neighbours each."""
 LARGEST_FACTS = 2**16
+"""Characters of the settings and the provenance, which have hundreds."""
 KINDS = {"view_ids": ("U", 1), "neighbours": ("i", 2), "distances": ("f", 2), "facts": ("U", 0)}
 """The arrays of a file: kind of numbers and number of axes."""
 MEND = "make it again with `wildhoi group`"
-# what zipfile and numpy raise for damaged, encrypted, oddly packed or pickled content
-DAMAGED = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    SyntaxError,
-    TokenError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def write_groups(path: Path, groups: Groups) -> None:
@@ -85,21 +71,10 @@ def read_groups(path: Path) -> Groups:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; {MEND}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > LARGEST_BYTES:
-            raise InputError(f"{path}: unpacks to {size:,} bytes, at most {LARGEST_BYTES:,} are read")
-        with np.load(path, allow_pickle=False) as stored:
-            absent = sorted(set(KINDS) - set(stored.files))
-            if absent:
-                raise InputError(f"{path}: no array {absent[0]!r}, so no file of groups; {MEND}")
-            arrays = {name: np.asarray(stored[name]) for name in KINDS}
-    except DAMAGED as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{path}: cannot be read as .npz ({reason}); {MEND}") from None
+        arrays = read_npz(path, tuple(KINDS), max_bytes=LARGEST_BYTES)
+    except InputError as error:
+        raise InputError(f"{error}; {MEND}") from None
     for name, (kind, axes) in KINDS.items():
         if arrays[name].dtype.kind != kind or arrays[name].ndim != axes:
             got = f"{arrays[name].dtype} with {arrays[name].ndim} axes"

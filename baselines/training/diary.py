@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ KEEP_EVERY = 20.0
 """Seconds between two states: the most that an interruption costs, beside the epoch at work."""
 MOST_STATE = 2**20
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+STATE_FILE = re.compile(r"[0-9]{6,12}\.safetensors", re.ASCII)
 
 
 @dataclass
@@ -78,17 +80,22 @@ class Diary:
             fingerprint, file, digest = (str(content[key]) for key in ("fingerprint", "file", "sha256"))
             best = -math.inf if content["best"] is None else float(content["best"])
             standing = Standing(int(content["epoch"]), best, int(content["best_epoch"]))
-        except (KeyError, TypeError, ValueError):
+            if not STATE_FILE.fullmatch(file):
+                raise ValueError("the name of no state")
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise InputError(f"{path}: damaged; remove {self.folder} and train again") from None
         if fingerprint != self.fingerprint:
             raise InputError(
                 f"{self.folder}: holds a training with other options, data or versions; "
                 "give the same to --resume it, or another folder"
             )
-        weights = self._state(Path(file).name)
+        weights = self._state(file)
         if not weights.is_file() or sha256_file(weights) != digest:
             raise InputError(f"{weights}: damaged (hash); remove {self.folder} and train again")
-        self._load(read_tensors(weights), prior, optimiser)
+        try:
+            self._load(read_tensors(weights), prior, optimiser)
+        except (RuntimeError, KeyError, ValueError, IndexError):  # tensors of other names or shapes
+            raise InputError(f"{weights}: not the state of this prior; remove {self.folder} and train again") from None
         self._forget_after(standing.epoch)
         return standing
 
@@ -180,7 +187,7 @@ def _epoch_of(line: str) -> int:
     """The epoch of a line; one that is cut or foreign is of none that is kept."""
     try:
         return int(json.loads(line)["epoch"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 2**31
 
 

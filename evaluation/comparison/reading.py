@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from evaluation.checking import protocol_of, read_table
+from evaluation.leaderboard.entries import read_entry
 from evaluation.leaderboard.text import short
 from evaluation.metrics import METRICS
 from evaluation.scores import PER_IMAGE, SCORES, read_scores
@@ -97,6 +98,7 @@ def _scores(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder}: no such folder, want one of a scored submission")
     if not (folder / SCORES).is_file():
         raise InputError(f"{folder}: has no {SCORES}; score the submission first: wildhoi evaluate {folder}")
+    read_entry(folder / SCORES, SCORES)  # refuses what is malformed
     scores = read_scores(folder / SCORES)
     predictions = folder / PREDICTIONS
     if predictions.is_file() and sha256_file(predictions) != _at(scores, "submission.sha256"):

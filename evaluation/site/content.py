@@ -16,6 +16,7 @@ from evaluation.leaderboard.text import clean
 from evaluation.ledger import LEDGER, REPORTED, Ledger, Mark, mark_of, read_ledger
 from evaluation.scores import SCORES
 from evaluation.site.ranking import Rank, duels, ranks
+from wildhoi import columns
 from wildhoi.errors import InputError
 from wildhoi.files import sha256_file, sha256_text
 from wildhoi.submission.folder import MANIFEST, PREDICTIONS
@@ -23,6 +24,9 @@ from wildhoi.submission.manifest import Manifest, read_manifest
 
 LONGEST_SLUG = 60
 SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+
+
+SECONDS = columns.Layout(texts=("image_id",), numbers={}, optional_numbers={"seconds": ()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,19 +193,11 @@ def _result(
 
 def _seconds(path: Path) -> dict[str, float]:
     """How long each image took, of a file that may be anything."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        with pq.ParquetFile(path) as file:
-            if not {"image_id", "seconds"} <= set(file.schema_arrow.names):
-                return {}
-            table = file.read(columns=["image_id", "seconds"])
-    except (OSError, pa.ArrowException):
+        table = columns.read_columns(path, SECONDS)
+    except InputError:
         return {}
-    pairs = zip(table["image_id"].to_pylist(), table["seconds"].to_pylist(), strict=True)
-    return {name: float(value) for name, value in pairs if isinstance(name, str) and _is_duration(value)}
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, float) and np.isfinite(value) and value >= 0
+    if "image_id" not in table.texts or "seconds" not in table.numbers:
+        return {}
+    pairs = zip(table.texts["image_id"], table.numbers["seconds"], strict=True)
+    return {name: float(value) for name, value in pairs if name and np.isfinite(value) and value >= 0}

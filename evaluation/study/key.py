@@ -67,7 +67,7 @@ def read_key(folder: Path) -> Key:
     content = read_json(path)
     try:
         key = _key(content)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InputError(f"{path}: not the key of a study as this version writes it; make the study again") from None
     names = {trial.name for trial in key.trials}
     if len(names) != len(key.trials) or not all(t.repeats is None or t.repeats in names for t in key.trials):

@@ -6,15 +6,14 @@ a `[[cell]]` for each variant (`label`, and what differs from the base), and `[a
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from wildhoi.errors import InputError
-from wildhoi.files import read_bytes
+from wildhoi.errors import InputError, shown
+from wildhoi.files import read_toml
 
 FOLDER = Path(__file__).parents[1] / "assets" / "grids"
 MAX_BYTES = 2**20
@@ -75,22 +74,18 @@ def load_grid(name: str | Path) -> Grid:
     """
     path = Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
-        raise InputError(f"grid {str(name)!r} is unknown, want one of {', '.join(grid_names())} or a .toml file")
-    try:
-        raw = tomllib.loads(read_bytes(path, MAX_BYTES, "grid").decode())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from None
-    return _parse(str(path), raw)
+        raise InputError(f"grid {shown(str(name))} is unknown, want one of {', '.join(grid_names())} or a .toml file")
+    return _parse(str(path), read_toml(path, MAX_BYTES))
 
 
 def _parse(where: str, raw: dict[str, Any]) -> Grid:
     _require_fields(where, raw, FIELDS)
     name = _text(where, raw, "name")
     if not NAME.fullmatch(name):
-        raise InputError(f"{where}: name is {name!r}, want up to 40 small letters, digits and -")
+        raise InputError(f"{where}: name is {shown(name)}, want up to 40 small letters, digits and -")
     objects = raw.get("objects", [])
     if not isinstance(objects, list) or not all(isinstance(item, str) and item for item in objects):
-        raise InputError(f"{where}: objects is {objects!r}, want a list of names, or nothing for all")
+        raise InputError(f"{where}: objects is {shown(objects)}, want a list of names, or nothing for all")
     return Grid(
         name=name,
         title=_text(where, raw, "title"),
@@ -112,21 +107,21 @@ def _require_fields(where: str, raw: Mapping[str, Any], known: tuple[str, ...]) 
 def _text(where: str, raw: Mapping[str, Any], name: str, default: str | None = None) -> str:
     value = raw.get(name, default)
     if not isinstance(value, str) or (default is None and not value):
-        raise InputError(f"{where}: {name} is {'missing' if value is None else repr(value)}, want text")
+        raise InputError(f"{where}: {name} is {'missing' if value is None else shown(value)}, want text")
     return value
 
 
 def _number(where: str, raw: Mapping[str, Any], name: str, default: int) -> int:
     value = raw.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{where}: {name} is {value!r}, want a whole number")
+        raise InputError(f"{where}: {name} is {shown(value)}, want a whole number")
     return value
 
 
 def _table(where: str, raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = raw.get(name, {})
     if not isinstance(value, dict):
-        raise InputError(f"{where}: {name} is {value!r:.60}, want a table")
+        raise InputError(f"{where}: {name} is {shown(value)}, want a table")
     return value
 
 
@@ -143,7 +138,7 @@ def _cells(where: str, raw: Mapping[str, Any]) -> tuple[Cell, ...]:
     cells = tuple(_cell(f"{where}: cell {number}", base, entry) for number, entry in enumerate(entries, 1))
     labels = [cell.label for cell in cells]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise InputError(f"{where}: several cells are called {twice[0]!r}; give each a label of its own")
+        raise InputError(f"{where}: several cells are called {shown(twice[0])}; give each a label of its own")
     return cells
 
 
@@ -154,7 +149,7 @@ def _spanned(where: str, axes: Mapping[str, Any]) -> list[dict[str, Any]]:
     count = 1 if named else 0
     for kind, name, values in named:
         if not isinstance(values, list) or not values:
-            raise InputError(f"{where}: axes.{kind}.{name} is {values!r:.60}, want a list of values")
+            raise InputError(f"{where}: axes.{kind}.{name} is {shown(values)}, want a list of values")
         count *= len(values)
     if count > MAX_CELLS:
         raise InputError(f"{where}: the axes span {count} cells, want at most {MAX_CELLS}")

@@ -37,13 +37,12 @@ from wildhoi.cli.shared import (
     Progress,
     make_engine,
     names,
-    printable,
     say,
     say_defects,
     show,
     show_json,
 )
-from wildhoi.errors import WildhoiError
+from wildhoi.errors import WildhoiError, printable
 from wildhoi.schema import BodyKind
 
 INTERRUPTED = 130  # what the parser makes of Ctrl-C

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wildhoi.cli.shared import Json, Progress, Workers, printable, say, show, show_json
+from wildhoi.cli.shared import Json, Progress, Workers, say, show, show_json
+from wildhoi.errors import printable
 
 if TYPE_CHECKING:
     from wildhoi.ablation.planning import Plan

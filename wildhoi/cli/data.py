@@ -15,11 +15,11 @@ from wildhoi.cli.shared import (
     Progress,
     make_engine,
     names,
-    printable,
     say,
     show,
     show_json,
 )
+from wildhoi.errors import printable
 
 app = typer.Typer(help="Get, convert, check, look at and publish data sets.", no_args_is_help=True)
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from wildhoi.cli.shared import Data, Json, Progress, printable, say, show_json
+from wildhoi.cli.shared import Data, Json, Progress, say, show_json
+from wildhoi.errors import printable
 from wildhoi.schema import BodyKind
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wildhoi.cli.shared import Json, Progress, printable, say, show, show_json
+from wildhoi.cli.shared import Json, Progress, say, show, show_json
+from wildhoi.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

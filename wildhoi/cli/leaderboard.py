@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wildhoi.cli.shared import Data, Json, Progress, Workers, printable, say, show, show_json
-from wildhoi.errors import InputError
+from wildhoi.cli.shared import Data, Json, Progress, Workers, say, show, show_json
+from wildhoi.errors import InputError, printable
 
 if TYPE_CHECKING:
     from evaluation.checking import Verdict

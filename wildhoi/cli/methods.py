@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wildhoi.cli.shared import Json, printable, say, show, show_json
+from wildhoi.cli.shared import Json, say, show, show_json
+from wildhoi.errors import printable
 
 app = typer.Typer(help="List the installed methods, and say what one can be told.", no_args_is_help=True)
 

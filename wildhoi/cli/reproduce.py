@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wildhoi.cli.run import Settings, parse_settings
-from wildhoi.cli.shared import Json, Objects, Progress, Workers, names, printable, say, show, show_json
+from wildhoi.cli.shared import Json, Objects, Progress, Workers, names, say, show, show_json
+from wildhoi.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

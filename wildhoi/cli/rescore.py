@@ -13,12 +13,11 @@ from wildhoi.cli.shared import (
     Processes,
     Progress,
     make_engine,
-    printable,
     say,
     show,
     show_json,
 )
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, printable
 
 if TYPE_CHECKING:
     from evaluation.rescoring import Rescored

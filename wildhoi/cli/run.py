@@ -17,11 +17,10 @@ from wildhoi.cli.shared import (
     Progress,
     make_engine,
     names,
-    printable,
     say,
     show_json,
 )
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, printable
 
 if TYPE_CHECKING:
     from wildhoi.method import Moment

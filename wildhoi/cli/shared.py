@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, printable
 from wildhoi.submission.defects import Defect
 
 if TYPE_CHECKING:
@@ -51,11 +51,6 @@ def say(text: str) -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
-
-
-def printable(value: object) -> str:
-    """A text of one line without control characters: foreign files may hold any."""
-    return "".join(c if c.isprintable() else " " for c in str(value))
 
 
 def show_json(value: Any) -> None:

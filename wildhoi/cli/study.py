@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wildhoi.cli.shared import Data, Json, Objects, Progress, Workers, names, printable, say, show, show_json
-from wildhoi.errors import InputError
+from wildhoi.cli.shared import Data, Json, Objects, Progress, Workers, names, say, show, show_json
+from wildhoi.errors import InputError, printable
 from wildhoi.schema import BodyKind
 
 if TYPE_CHECKING:

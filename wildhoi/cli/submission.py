@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wildhoi.cli.shared import Data, Json, Progress, printable, say, show, show_json
+from wildhoi.cli.shared import Data, Json, Progress, say, show, show_json
+from wildhoi.errors import printable
 from wildhoi.submission.defects import Defect, errors
 from wildhoi.submission.folder import Submission
 

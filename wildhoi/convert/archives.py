@@ -1,6 +1,7 @@
 """Reading a member of a zip archive of unknown origin: into memory, within limits, nothing unpacked onto the disk."""
 
 import io
+import os
 import re
 import stat
 import zlib
@@ -10,7 +11,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from wildhoi.convert.pickle_arrays import clip
 from wildhoi.errors import InputError
-from wildhoi.files import read_bytes
+from wildhoi.files import require_size
 
 MAX_BYTES = 512 * 2**20
 MAX_RATIO = 200
@@ -25,11 +26,12 @@ TRICKS = re.compile(r"[\\\x00-\x1f]|^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
 SHOWN = 5
 
 
-class _Bounded(io.BytesIO):
-    """An archive in memory that refuses to hand out a large list of members."""
+class Bounded(io.FileIO):
+    """An archive that refuses to hand out a large list of members."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        left = self.getbuffer().nbytes - self.tell()
+        """Read as any file does; raises BadZipFile where it is more than any list of members takes."""
+        left = os.fstat(self.fileno()).st_size - self.tell()
         if (left if size is None or size < 0 else min(size, left)) > MAX_DIRECTORY:
             raise BadZipFile(f"a list of members of more than {MAX_DIRECTORY} bytes")
         return super().read(size)
@@ -47,9 +49,9 @@ def read_member(path: Path, name: str, *, max_bytes: int = MAX_BYTES, max_ratio:
     Raises:
         InputError: not a zip archive, damaged, no such member or several, or any member that is not an ordinary one.
     """
-    data = read_bytes(path, max_bytes, "zip archive")
+    require_size(path, max_bytes, "zip archive")
     try:
-        with ZipFile(_Bounded(data)) as archive:
+        with Bounded(path) as stream, ZipFile(stream) as archive:
             member = _find(path, name, archive.infolist())
             _check_size(path, member, max_bytes, max_ratio)
             return _unpack(archive, member)
@@ -61,7 +63,7 @@ def read_member(path: Path, name: str, *, max_bytes: int = MAX_BYTES, max_ratio:
 def _find(path: Path, name: str, members: list[ZipInfo]) -> ZipInfo:
     """The one member of a name, after a look at all of them."""
     for member in members:
-        if trick := _trick(member):
+        if trick := trick_of(member):
             shown = clip(member.orig_filename)
             raise InputError(f"{path}: holds {shown}, {trick}; want an archive of ordinary files, nothing was unpacked")
     found = [member for member in members if member.filename.rpartition("/")[2] == name]
@@ -73,7 +75,7 @@ def _find(path: Path, name: str, members: list[ZipInfo]) -> ZipInfo:
     raise InputError(f"{path}: holds {there}, want {'only one' if found else 'a'} {name}")
 
 
-def _trick(member: ZipInfo) -> str | None:
+def trick_of(member: ZipInfo) -> str | None:
     """What is wrong with a member; None for an ordinary file or folder."""
     kind = stat.S_IFMT(member.external_attr >> 16)
     if TRICKS.search(member.orig_filename):

@@ -95,6 +95,6 @@ def check_file(path: Path) -> None:
         largest = max((metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)), default=0)
         if largest > MAX_GROUP_BYTES:
             raise InputError(f"{path}: a row group of {largest} bytes unpacked, at most {MAX_GROUP_BYTES} are read")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not a readable Parquet file ({reason}); download or convert it again") from None

@@ -92,7 +92,7 @@ def read_layouts(path: Path) -> list[SceneView]:
 def _check(path: Path, table: columns.Columns) -> None:
     """Refuse the first row that is no view of the file's object, whole columns at a time: there are many rows."""
     numbers, rotations = table.numbers, table.numbers["camera_rotation"]
-    bad = {f"{name} is not finite": ~np.isfinite(v.reshape(len(v), -1)).all(axis=1) for name, v in numbers.items()}
+    bad = {f"{name} is not finite": ~np.isfinite(v).all(axis=tuple(range(1, v.ndim))) for name, v in numbers.items()}
     bad["view is no count"] = np.not_equal(numbers["view"], np.abs(numbers["view"]).round())
     wrong = (orthonormality_error(rotations) > ROTATION_TOLERANCE) | (np.linalg.det(rotations) < 0)
     bad["camera_rotation is no rotation"] = wrong

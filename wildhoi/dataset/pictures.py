@@ -9,7 +9,11 @@ from wildhoi.errors import InputError
 
 JPEG_QUALITY = 95
 MAX_BYTES = 64 * 2**20
-MAX_SIDE = 16_384  # pixels; 8K video is 7680 wide
+"""Of a file: an 8K picture with hardly any compression."""
+MAX_SIDE = 16_384
+"""Pixels; 8K video is 7680 wide."""
+MAX_PIXELS = 2**26
+"""Twice those of 8K video: what a few bytes can claim costs 200 MB and half a second, not a gigabyte."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 STARTS_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
@@ -37,6 +41,8 @@ def _decode(data: bytes, mode: str) -> UInt8[np.ndarray, "..."]:
     width, height = picture_size(data)
     if not 0 < max(width, height) <= MAX_SIDE or min(width, height) < 1 or len(data) > MAX_BYTES:
         raise InputError(f"a picture of {width} x {height} in {len(data)} bytes; at most {MAX_SIDE} a side are read")
+    if width * height > MAX_PIXELS:
+        raise InputError(f"a picture of {width} x {height}; at most {MAX_PIXELS} pixels are read")
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), getattr(cv2, mode) | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:

@@ -59,7 +59,10 @@ def read_sample(table: pa.Table | pa.RecordBatch, row: int) -> Sample:
     Raises:
         InputError: its lists do not fit each other.
     """
-    raw = {name: _value(table.column(name), row) for name in SCHEMA.names if name not in PICTURES}
+    try:
+        raw = {name: _value(table.column(name), row) for name in SCHEMA.names if name not in PICTURES}
+    except ValueError as error:  # a text that is no Unicode
+        raise InputError(f"sample in row {row}: {error}") from None
     image_id = raw["image_id"]
     if not all(isinstance(raw[name], str) and raw[name] for name in TEXTS):
         raise InputError(f"sample {image_id!r}: one of {', '.join(TEXTS)} is empty")
@@ -128,3 +131,6 @@ def check_schema(source: str, schema: pa.Schema) -> None:
         found = "absent" if index < 0 else schema.field(index).type
         if found != field.type:
             raise InputError(f"{source}: column {field.name} is {found}, want {field.type}; convert the data again")
+    for field in schema:
+        if field.name not in SCHEMA.names and not columns.is_flat(field.type):
+            raise InputError(f"{source}: column {field.name} is {field.type}, want plain further columns; remove it")

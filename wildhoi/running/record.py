@@ -174,8 +174,8 @@ class Diary:
         started: dict[str, Any] = {}
         for line in self._lines():
             if line.get("event") == "start":
-                started = line.get("environment") or {}
-            elif line.get("event") == "batch" and (there := line.get("environment") or started) not in found:
+                started = _table(line.get("environment"))
+            elif line.get("event") == "batch" and (there := _table(line.get("environment")) or started) not in found:
                 found.append(there)
         return join_environments(found)
 
@@ -183,10 +183,15 @@ class Diary:
         for line in self.path.read_text(errors="replace").splitlines() if self.path.is_file() else ():
             try:
                 content = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(content, dict):
                 yield content
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """A table of a line that was read; an empty one where it has none, or something else."""
+    return value if isinstance(value, dict) else {}
 
 
 def _now() -> str:

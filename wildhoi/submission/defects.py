@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Defect:
     def __str__(self) -> str:
         place = "" if self.row is None else f"row {self.row}, "
         place += "" if self.image_id is None else f"image_id {self.image_id!r}, "
-        return f"{place}{self.code}: got {self.found}, want {self.expected}; {self.hint}"
+        return one_line(f"{place}{self.code}: got {self.found}, want {self.expected}; {self.hint}")
 
     def to_dict(self) -> dict[str, Any]:
         """The defect as plain data."""

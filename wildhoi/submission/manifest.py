@@ -8,11 +8,15 @@ from typing import Any
 import yaml
 
 from wildhoi.dataset import BODY_MODELS, SPLITS
+from wildhoi.errors import one_line, shown
 from wildhoi.files import write_text
 from wildhoi.submission.defects import Defect
 
 SPEC = 1
 MAX_BYTES = 2**17
+"""A hundred times what a long manifest has; PyYAML reads a megabyte in ten seconds."""
+# beside its own error, what PyYAML raises for a tag that does not suit its value: !!int '', !!bool x, !!timestamp x
+DAMAGED = (OSError, yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
 HINT = "`wildhoi submission init` writes a valid submission.yaml to start from"
 
 
@@ -69,8 +73,8 @@ def read_manifest(path: Path) -> tuple[Manifest | None, list[Defect]]:
         content = yaml.load(path.read_bytes(), _Loader)
     except FileNotFoundError:
         return None, [Defect("manifest-missing", "no submission.yaml", "one beside predictions.parquet", HINT)]
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except DAMAGED as error:
+        reason = one_line(error, 200)
         return None, [Defect("manifest-unreadable", reason, "a YAML file", HINT)]
     if not isinstance(content, dict):
         return None, [Defect("manifest-unreadable", type(content).__name__, "a mapping of fields", HINT)]
@@ -82,7 +86,7 @@ def _parse(content: dict[Any, Any]) -> tuple[Manifest | None, list[Defect]]:
     defects = [
         Defect(
             "manifest-extra-field",
-            repr(key),
+            shown(key),
             "a known field",
             f"ignored; known are {', '.join(names)}",
             severity="warning",
@@ -102,7 +106,7 @@ def _parse(content: dict[Any, Any]) -> tuple[Manifest | None, list[Defect]]:
             defects.append(Defect("manifest-field-type", f"{name}: {type(value).__name__}", TYPE_NAMES[wanted], HINT))
         elif name in CHOICES and value not in CHOICES[name]:
             allowed = " or ".join(map(str, CHOICES[name]))
-            defects.append(Defect("manifest-field-value", f"{name}: {value!r}", allowed, HINT))
+            defects.append(Defect("manifest-field-value", f"{name}: {shown(value)}", allowed, HINT))
         elif name == "inputs" and not all(isinstance(item, str) for item in values["inputs"]):
             defects.append(
                 Defect("manifest-field-type", "inputs with something that is no text", "a list of names", HINT)

@@ -82,7 +82,7 @@ def _load(path: Path) -> dict[Any, Any]:
     else:
         content = load_pickle(path)
     if not isinstance(content, dict) or not content:
-        found = "an empty dict" if content == {} else f"a {type(content).__name__}"
+        found = "an empty dict" if isinstance(content, dict) else f"a {type(content).__name__}"
         raise InputError(f"{path}: got {found}, want a dict of results by image id")
     for image_id, raw in content.items():
         track = _other_track(raw) if isinstance(raw, dict) else None

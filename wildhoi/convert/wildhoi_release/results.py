@@ -31,7 +31,7 @@ def read_results(path: Path, *, nan_as_failed: bool = False) -> tuple[list[Recon
     """
     content = load_pickle(path, max_bytes=MAX_FILE_BYTES)
     if not isinstance(content, list) or not content:
-        found = "an empty list" if content == [] else f"a {type(content).__name__}"
+        found = "an empty list" if isinstance(content, list) else f"a {type(content).__name__}"
         raise InputError(f"{path}: got {found}, want a list of dicts, one per image, each with its image_id")
     rows: list[Reconstruction | Failure] = []
     defects: list[Defect] = []
