@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from evaluation.protocol import Protocol, load_protocol, protocol_ids
 from evaluation.scores import PER_IMAGE, SCORES, SEAL, Scores, per_image_table, read_scores, seal_of
-from wildhoi.columns import is_flat
 from wildhoi.dataset import DataFolder
 from wildhoi.engine import Local
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import sha256_file
 from wildhoi.open_scenes.truth import truth_of
+from wildhoi.parquet import is_flat
 from wildhoi.submission.folder import MANIFEST, PREDICTIONS, Submission, read_submission
 
 Status = Literal["ok", "differs", "invalid", "no scores", "not checked"]

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wildhoi.columns import is_flat
 from wildhoi.dataset.folder import SPLITS, DataFolder, cache_root, data_root, find_data, list_files
 from wildhoi.errors import InputError, WildhoiError
 from wildhoi.layout import IDENTITY, IMAGES, TABLES
+from wildhoi.parquet import is_flat
 
 SHOWN_IDS = 3
 KNOWN: Mapping[str, str] = {

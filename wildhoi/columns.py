@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from wildhoi.errors import InputError
 from wildhoi.files import atomic_path
-from wildhoi.parquet_claims import read_claims
+from wildhoi.parquet import is_list, is_text, read_parquet
 from wildhoi.schema import Camera, Human, ObjectPose
 
 Shape = tuple[int, ...]
@@ -31,13 +31,6 @@ CAMERA: dict[str, Shape] = {
     "principal_point": (2,),
 }
 ROTATIONS = ("object_rotation", "camera_rotation")
-
-MAX_ROWS = 500_000
-"""A hundred times the test images of the largest data set: every frame of every video of it."""
-MAX_VALUES = 200 * MAX_ROWS
-"""Of all columns read, 400 MB of numbers: run lengths can claim any number in a few bytes."""
-MAX_BYTES = 2**30
-"""Of all columns, unpacked: the values at their most, and texts."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +128,7 @@ def read_columns(path: Path, layout: Layout) -> Columns:
         InputError: the file is absent, not Parquet, truncated, or larger than the limits.
     """
     known = (*layout.texts, *layout.optional_texts, *layout.all_numbers)
-    table, names, unread = _read_parquet(path, known, (*layout.texts, *layout.optional_texts))
+    table, names, unread = read_parquet(path, known, (*layout.texts, *layout.optional_texts))
     problems: list[Problem] = []
     texts: dict[str, list[str | None]] = {}
     numbers, present = {}, {}
@@ -185,7 +178,7 @@ def _texts(column: pa.Array) -> list[str | None]:
     if pa.types.is_dictionary(kind):
         values = _texts(column.dictionary)
         return [None if index is None else values[index] for index in column.indices.to_pylist()]
-    if _is_text(kind):
+    if is_text(kind):
         return list(column.to_pylist())
     if _is_void(column):
         return [None] * len(column)
@@ -199,62 +192,13 @@ def _is_void(column: pa.Array) -> bool:
     )
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _read_parquet(
-    path: Path, wanted: Sequence[str], texts: Sequence[str]
-) -> tuple[pa.Table, Sequence[str], dict[str, str]]:
-    """Read the wanted columns; texts stay dictionaries, so that one long text in every row takes its length once.
-
-    Returns:
-        a table of the columns that are plain or lists of plain values, the names of all columns of the file, and the
-        types of the wanted ones that are neither and were not read.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        _check_size(path, wanted)
-        limits = {"thrift_string_size_limit": 2**26, "thrift_container_size_limit": 2**22}
-        with pq.ParquetFile(path, **limits) as file:
-            metadata, schema = file.metadata, file.schema_arrow
-        found = [(field.name, field.type) for field in schema if field.name in wanted]
-        unread = {name: str(kind) for name, kind in found if not is_flat(kind)}
-        packed = [name for name, kind in found if name in texts and _is_text(kind)]
-        with pq.ParquetFile(path, metadata=metadata, read_dictionary=packed) as file:
-            table = file.read(columns=[name for name in dict(found) if name not in unread])
-        return table, schema.names, unread
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError) as error:
-        reason = str(error).split("\n")[0][:200]
-        raise InputError(f"{path}: not a readable Parquet file ({reason}); write it again") from None
-
-
-def is_flat(kind: pa.DataType) -> bool:
-    """Whether a type is plain, or lists of something plain; not so structures, maps and lists of lists."""
-    listed = _is_list(kind) or pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
-    return not pa.types.is_nested(kind.value_type if listed else kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _check_size(path: Path, wanted: Sequence[str]) -> None:
-    """Refuse a file that says it unpacks to more than the limits."""
-    claims = read_claims(path, wanted)
-    if claims.rows > MAX_ROWS or claims.values > MAX_VALUES or claims.bytes > MAX_BYTES:
-        got = f"{claims.rows} rows, {claims.values} values, {claims.bytes} bytes unpacked"
-        raise InputError(f"{path}: {got}; at most {MAX_ROWS}, {MAX_VALUES} and {MAX_BYTES} are read")
-
-
 def _wrong_lengths(column: pa.Array, size: int) -> dict[int, int]:
     """The lists of another length than `size`, by row."""
-    if not _is_list(column.type) or not _is_number(column.type.value_type):
+    if not is_list(column.type) or not _is_number(column.type.value_type):
         return {}
     lengths = column.value_lengths().to_numpy(zero_copy_only=False)
     wrong = column.is_valid().to_numpy(zero_copy_only=False) & (lengths != size)
@@ -266,7 +210,7 @@ def _numbers(column: pa.Array, shape: Shape, left_out: Sequence[int]) -> tuple[n
     kind, out = column.type, np.full((len(column), *shape), np.nan)
     if _is_void(column):
         return out, np.zeros(len(column), bool)
-    if _is_list(kind) != bool(shape) or not _is_number(kind.value_type if shape else kind):
+    if is_list(kind) != bool(shape) or not _is_number(kind.value_type if shape else kind):
         raise InputError(str(kind))
     present = column.is_valid().to_numpy(zero_copy_only=False).copy()
     present[list(left_out)] = False

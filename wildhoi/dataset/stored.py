@@ -10,6 +10,7 @@ from wildhoi import columns
 from wildhoi.dataset.pictures import decode_mask, decode_picture
 from wildhoi.dataset.samples import FLAGS, GRID, INTEGERS, LISTS, PICTURES, PLAIN, SCHEMA, SUCCESS, TEXTS
 from wildhoi.errors import InputError
+from wildhoi.parquet import is_flat
 from wildhoi.schema import Camera, Human, ObjectPose, Sample
 
 DECODERS = {"image": decode_picture, "person_mask": decode_mask, "object_mask": decode_mask}
@@ -132,5 +133,5 @@ def check_schema(source: str, schema: pa.Schema) -> None:
         if found != field.type:
             raise InputError(f"{source}: column {field.name} is {found}, want {field.type}; convert the data again")
     for field in schema:
-        if field.name not in SCHEMA.names and not columns.is_flat(field.type):
+        if field.name not in SCHEMA.names and not is_flat(field.type):
             raise InputError(f"{source}: column {field.name} is {field.type}, want plain further columns; remove it")

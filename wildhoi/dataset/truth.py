@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wildhoi.columns import is_flat
 from wildhoi.files import sha256_file
+from wildhoi.parquet import is_flat
 
 
 def truth_digest(path: Path) -> str:
