@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - tables of short things
 """Submissions and data folders."""
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -112,6 +113,9 @@ def parse_loaded(path, out):
 
 
 def prepare_samples(folder):
+    datasets.config.HF_DATASETS_CACHE = (
+        folder.parent / "out"
+    )  # the library's own folder, which is else in the user's cache
     (folder / "samples" / "skateboard").mkdir(parents=True)
     seal_folder(folder, name="x", body_model="open")
 
