@@ -12,7 +12,7 @@ from fuzz.target import Target, all_of
 from wildhoi import columns
 from wildhoi.catalogue import first_ids
 from wildhoi.convert.behave_release import initial
-from wildhoi.dataset import annotations, layouts, loading, open_folder, pictures, samples, seal_folder, truth
+from wildhoi.dataset import annotations, finding, layouts, loading, open_folder, pictures, samples, seal_folder, truth
 from wildhoi.dataset.stored import read_sample
 from wildhoi.hub import contents
 from wildhoi.meshes import read_mesh, read_vertex_groups
@@ -93,7 +93,7 @@ def sample_rows():
 
 def parse_samples(path, out):
     """As samples are read, without the library that hands out the rows: it takes longer than all the rest."""
-    loading._check_file(path)
+    finding.check_file(path)
     try:
         table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError):
