@@ -3,7 +3,7 @@
 from baselines.grouping.distances import pair_distances
 from baselines.grouping.groups import Groups, GroupSettings
 from baselines.grouping.report import GroupReport, make_report
-from baselines.grouping.selection import group_views
+from baselines.grouping.search import group_views, work_folder
 from baselines.grouping.stored import read_groups, write_groups
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "make_report",
     "pair_distances",
     "read_groups",
+    "work_folder",
     "write_groups",
 ]

@@ -1,13 +1,14 @@
-"""Grouping: for every view the k others whose rays pass its own nearest (paper, equations 11 and 12).
+"""Choosing neighbours: from the views that bounds do not rule out to the pool, and from the pool to the neighbours.
 
-All pairs are estimated in float32, and the nearest by estimate, a pool of some times k, measured exactly. From its pool
-each view takes neighbours one by one: next is the one with the least mix of the distance to the view and the mean
-distance to those taken before, among those seen from elsewhere than all of these. The published search (NN-descent)
-mixes and compares with whatever neighbours it has at the moment, so that its result depends on chance and order; this
-is its deterministic counterpart. Ties go to the nearer view, then to the lower place.
+Views are measured in the order of their bounds until no other can be nearer than the last of the pool, so that the pool
+is exact wherever the bounds come from. From it each view takes neighbours one by one: next is the one with the least mix
+of the distance to the view and the mean distance to those taken before, among those seen from elsewhere than all of
+these. Ties go to the nearer view, then to the lower place.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,142 +16,133 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from baselines.grouping.distances import EXACT_NUMBERS, Estimator, line_distances, lines_of
-from baselines.grouping.groups import Groups, GroupSettings
-from wildhoi.errors import InputError
-from wildhoi.views import Views
+from baselines.grouping.blocks import Cut, Near, read_near
+from baselines.grouping.distances import EXACT_NUMBERS, line_distances, mean_of
+from baselines.grouping.groups import GroupSettings
+from baselines.grouping.table import Table, read_table
 
-ROWS = {"cpu": 128, "cuda": 4096}
-"""Views whose distances to all are estimated at once, memory allowing."""
 CHOOSING = {"cpu": 32, "cuda": 4096}
 """Views that choose at once: what they choose from fits a processor's cache."""
-DEFAULT = GroupSettings()
-SCAN_BYTES = 24
-"""For each pair of views in a block: the estimate, and what finding the nearest takes."""
+SPARE = 16
+"""Views that are measured beside as many as the pool has: bounds order views a little otherwise than distances."""
 
 
-class _Table(NamedTuple):
-    """All views on the device."""
+@dataclass(frozen=True)
+class Choice:
+    """The views of a part, that choose among what they kept of all parts."""
 
-    lines: Float[Tensor, "6 n p"]
-    """float64."""
-    vectors: Float[Tensor, "n v"]
-    """X_2.5D as unit vectors, float32: the rays, and from the pelvis to the camera."""
+    folder: Path
+    blocks: Path
+    cut: Cut
+    part: int
+    settings: GroupSettings
+    device: str
 
 
-class _Pool(NamedTuple):
+class Kept(NamedTuple):
+    """What is known of the distances of some views to all others."""
+
+    bounds: Float[Tensor, "b c"]
+    places: Int[Tensor, "b c"]
+    rest: Float[Tensor, "b s"]
+    """For each part, a bound of what was not kept of it; infinite where all was."""
+
+    def of(self, rows: slice) -> "Kept":
+        """Some of the views."""
+        return Kept(*(each[rows] for each in self))
+
+
+class Pool(NamedTuple):
     """The candidates of a block of views, nearest first."""
 
     indices: Int[Tensor, "b m"]
     distances: Float[Tensor, "b m"]
     lines: Float[Tensor, "6 b p m"]
-    vectors: Float[Tensor, "b m v"]
+    vectors: Float[Tensor, "b v m"]
 
 
-def group_views(
-    views: Views,
-    settings: GroupSettings = DEFAULT,
-    *,
-    device: str = "cpu",
-    provenance: Mapping[str, str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Groups:
-    """Find the neighbours of every view among the others.
-
-    Args:
-        views: of one object.
-        settings: how.
-        device: a torch device, `cpu` or `cuda:N`.
-        provenance: where the views come from, to be kept with the groups.
-        progress: called with (views done, views).
-
-    Raises:
-        InputError: there are not more than k views, or a ray or a position is not finite, or a ray no unit vector.
-    """
-    _check(views, settings)
-    count = len(views.view_ids)
-    table = _table(views, device)
-    neighbours = np.empty((count, settings.k), np.int64)
-    distances = np.empty((count, settings.k), np.float32)
-    kind = table.lines.device.type
-    rows = _fitting(ROWS[kind], settings.memory // 2, SCAN_BYTES * count)
+def choose(choice: Choice, path: Path) -> None:
+    """Choose the neighbours of the views of a part and write them with their distances."""
+    settings, parts = choice.settings, choice.cut.parts
+    table, part = read_table(choice.folder, choice.device), parts[choice.part]
+    kept = _kept(read_near(choice.blocks, choice.part, len(parts)), parts, choice.device)
+    size = min(settings.candidates, choice.cut.count - 1)
+    each = 8 * EXACT_NUMBERS * table.lines.shape[2] * (size + SPARE)
+    step = max(1, min(CHOOSING[torch.device(choice.device).type], settings.memory // 2 // each))
+    found = []
     with torch.no_grad():
-        estimate = Estimator(table.lines, settings.distance)
-        for start in range(0, count, rows):
-            stop = min(start + rows, count)
-            near = _nearest(estimate(start, stop), start, min(settings.candidates, count - 1))
-            places = torch.arange(start, stop, device=device)
-            step = _fitting(CHOOSING[kind], settings.memory // 2, _pool_bytes(views, settings))
-            parts = [
-                _taken(_pool(table, here, pool, settings), settings)
-                for here, pool in zip(torch.split(places, step), torch.split(near, step), strict=True)
-            ]
-            neighbours[start:stop] = torch.cat([indices for indices, _ in parts]).cpu().numpy()
-            distances[start:stop] = torch.cat([metres for _, metres in parts]).cpu().numpy()
-            if progress is not None:
-                progress(stop, count)
-    return Groups(views.object, views.view_ids, neighbours, distances, settings, dict(provenance or {}))
+        for start in range(0, len(part), step):
+            rows = slice(start, min(start + step, len(part)))
+            here = torch.arange(part.start + rows.start, part.start + rows.stop, device=choice.device)
+            found.append(taken(_pool(table, here, kept.of(rows), parts, size, settings), settings))
+    neighbours, distances = (torch.cat(arrays).cpu().numpy() for arrays in zip(*found, strict=True))
+    with path.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, neighbours=neighbours.astype(np.int32), distances=distances)
 
 
-def _check(views: Views, settings: GroupSettings) -> None:
-    count = len(views.view_ids)
-    if count <= settings.k:
-        raise InputError(
-            f"{views.object}: got {count} views, want at least {settings.k + 1} for k = {settings.k} neighbours of "
-            "each; add images, or lower k"
-        )
-    whole = np.isfinite(views.rays).all((1, 2)) & np.isfinite(views.positions).all(1)
-    unit = np.abs(np.linalg.norm(views.rays, axis=2) - 1).max(1) < 1e-6
-    for good, what in ((whole, "a ray or a position that is not finite"), (unit, "a ray that is no unit vector")):
-        if not good.all():
-            first = views.view_ids[int(good.argmin())]
-            raise InputError(
-                f"{views.object}: view {first!r} has {what} ({(~good).sum()} such views); leave them out, or estimate "
-                "their keypoints and cameras again"
-            )
+def _kept(near: Sequence[Near], parts: Sequence[range], device: str) -> Kept:
+    bounds = torch.cat([each.bounds for each in near], 1)
+    places = torch.cat([each.places + part.start for each, part in zip(near, parts, strict=True)], 1)
+    whole = [each.bounds.shape[1] == len(part) for each, part in zip(near, parts, strict=True)]
+    rest = torch.stack([each.bounds.amax(1) for each in near], 1).masked_fill(torch.tensor(whole), torch.inf)
+    return Kept(bounds.to(device), places.to(device), rest.to(device))
 
 
-def _table(views: Views, device: str) -> _Table:
-    away = np.linalg.norm(views.positions, axis=1, keepdims=True)
-    camera = views.positions / np.maximum(away, 1e-12)
-    vectors = np.concatenate([views.rays, camera[:, None]], axis=1).reshape(len(camera), -1)
-    return _Table(lines_of(views.rays, views.positions).to(device), torch.from_numpy(vectors).float().to(device))
-
-
-def _fitting(most: int, memory: int, each: int) -> int:
-    """How many views of `each` bytes are worked on at once."""
-    return max(1, min(most, memory // each))
-
-
-def _pool_bytes(views: Views, settings: GroupSettings) -> int:
-    lines = int(views.rays.shape[1])
-    return 8 * EXACT_NUMBERS * lines * min(settings.candidates, len(views.view_ids))
-
-
-def _nearest(estimates: Float[Tensor, "b n"], start: int, count: int) -> Int[Tensor, "b m"]:
-    """The places of the views nearest by estimate, the view itself left out; of equal ones the lower places."""
-    rows = torch.arange(len(estimates), device=estimates.device)
-    estimates[rows, start + rows] = torch.inf
-    values, places = estimates.topk(count, largest=False)
-    # of several at the same distance as the last `topk` takes any
-    tied = (estimates <= values[:, -1:]).sum(1) > count
-    if tied.any():
-        places[tied] = estimates[tied].sort(stable=True).indices[:, :count]
-    return places.sort().values
-
-
-def _pool(table: _Table, here: Int[Tensor, " b"], near: Int[Tensor, "b m"], settings: GroupSettings) -> _Pool:
-    """Measure the candidates of the views `here`, given in the order of their places, and sort them by distance."""
-    lines = table.lines[:, near].mT.contiguous()
-    # rounded, so that equal views are at equal distances however they were worked out
-    distances, order = line_distances(table.lines[:, here], lines, settings.distance).float().sort(stable=True)
+def _pool(
+    table: Table, here: Int[Tensor, " b"], kept: Kept, parts: Sequence[range], size: int, settings: GroupSettings
+) -> Pool:
+    """The nearest views, `size` of them, and what choosing among them takes."""
+    most = size + SPARE
+    bounds, order = kept.bounds.topk(min(most + 1, kept.bounds.shape[1]), largest=False)
+    unseen = torch.cat([bounds[:, most:], kept.rest], 1).amin(1)
+    near = kept.places.gather(1, order[:, :most]).long().sort(1).values
+    distances, lines = _measured(table, here, near, settings.distance)
+    distances, order = distances.sort(stable=True)
+    distances, order = distances[:, :size].contiguous(), order[:, :size]
     near = near.gather(1, order)
-    if settings.consistency:
-        lines = lines.float().gather(3, order[None, :, None].expand_as(lines))
-    return _Pool(near, distances, lines, table.vectors[near] if settings.diversity else lines.new_empty(0))
+    lines = lines.float().gather(3, order[None, :, None].expand(6, -1, lines.shape[2], -1))
+    for row in torch.nonzero(unseen <= distances[:, -1]).flatten().tolist():
+        further = _places_within(float(distances[row, -1]), kept.of(slice(row, row + 1)), parts)
+        near[row], distances[row] = _nearest(table, int(here[row]), further, size, settings)
+        lines[:, row] = _lines(table, near[row]).float().mT
+    vectors = table.vectors[near].mT.contiguous() if settings.diversity else lines.new_empty(0, 0, 0)
+    return Pool(near, distances, lines, vectors)
 
 
-def _taken(pool: _Pool, settings: GroupSettings) -> tuple[Int[Tensor, "b k"], Float[Tensor, "b k"]]:
+def _lines(table: Table, places: Int[Tensor, "*b"]) -> Float[Tensor, "6 *b p"]:
+    return table.lines[places].movedim(-2, 0)
+
+
+def _measured(
+    table: Table, here: Int[Tensor, " b"], near: Int[Tensor, "b m"], distance: str
+) -> tuple[Float[Tensor, "b m"], Float[Tensor, "6 b p m"]]:
+    """Distances to views, infinite to the view itself, and the lines of these views."""
+    lines = _lines(table, near).mT.contiguous()
+    # rounded, so that equal views are at equal distances
+    distances = line_distances(_lines(table, here), lines, distance).float()
+    return distances.masked_fill_(near == here[:, None], torch.inf), lines
+
+
+def _places_within(metres: float, kept: Kept, parts: Sequence[range]) -> Int[Tensor, " m"]:
+    """The places of all views that may be as near to a view: of those it kept, and of the parts it kept too little of."""
+    some = [kept.places[kept.bounds <= metres].long()]
+    some += [torch.arange(part.start, part.stop) for part, rest in zip(parts, kept.rest[0], strict=True) if rest <= metres]
+    return torch.cat([places.to(kept.places.device) for places in some]).unique()
+
+
+def _nearest(
+    table: Table, view: int, places: Int[Tensor, " m"], size: int, settings: GroupSettings
+) -> tuple[Int[Tensor, " k"], Float[Tensor, " k"]]:
+    """The nearest of the views at these places, in order."""
+    here = places.new_tensor([view])
+    each = 8 * EXACT_NUMBERS * table.lines.shape[2]
+    split = torch.split(places, max(1, settings.memory // 2 // each))
+    distances = torch.cat([_measured(table, here, part[None], settings.distance)[0][0] for part in split])
+    distances, order = distances.sort(stable=True)
+    return places[order[:size]], distances[:size]
+
+
+def taken(pool: Pool, settings: GroupSettings) -> tuple[Int[Tensor, "b k"], Float[Tensor, "b k"]]:
     """Neighbours and their distances in the order in which they are taken; -1 and infinity where none is left."""
     rows = torch.arange(len(pool.indices), device=pool.indices.device)
     shape = (len(rows), settings.k)
@@ -169,6 +161,6 @@ def _taken(pool: _Pool, settings: GroupSettings) -> tuple[Int[Tensor, "b k"], Fl
         if share:
             between += line_distances(pool.lines[:, rows, :, best].permute(1, 0, 2), pool.lines, settings.distance)
         if settings.diversity:
-            vectors = pool.vectors[rows, best]
-            free &= (pool.vectors - vectors[:, None]).abs().mean(2) > settings.diversity
+            vectors = pool.vectors[rows, :, best]
+            free &= mean_of((pool.vectors - vectors[..., None]).abs_()) > settings.diversity
     return neighbours, distances

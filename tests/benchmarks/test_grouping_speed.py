@@ -17,7 +17,7 @@ from nn_descent import Descent
 from test_grouping import made_views
 
 from baselines.grouping import GroupSettings, group_views, pair_distances
-from baselines.grouping.distances import Estimator, lines_of
+from baselines.grouping.distances import Bounds, lines_of
 
 PLAIN = GroupSettings(consistency=0.0, diversity=0.0)
 MANY = 10_000
@@ -50,7 +50,7 @@ def plain_distances(views, rows):
 
 def test_estimating_distances(benchmark, say):
     views, rows = views_like_data(4000), 128
-    estimate = Estimator(lines_of(views.rays, views.positions), "true")
+    estimate = Bounds(lines_of(views.rays, views.positions), "true")
     times = {"ours": [], "plain": []}
     for _ in range(4):
         times["ours"].append(spent(lambda: estimate(0, rows))[1])
