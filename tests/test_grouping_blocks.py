@@ -1,6 +1,5 @@
 """Grouping in blocks: the same bytes however the matrix is cut and shared, killed runs, two runs at once."""
 
-import json
 import os
 import signal
 import subprocess
@@ -16,8 +15,8 @@ from test_grouping import PLAIN, made_views, same_groups
 
 from baselines.grouping import GroupSettings, blocks, distances, group_views, pair_distances, selection, table
 from baselines.grouping import work_folder as folder_of
+from wildhoi.engine import Local
 from wildhoi.errors import RunError
-from wildhoi.views import Views
 
 TESTS = Path(__file__).parent
 
@@ -49,22 +48,22 @@ def with_copies(views, rows):
     return replace(views.take(rows), view_ids=tuple(f"copy-{row}" for row in range(len(rows))))
 
 
-def frames(scenes=12, of_each=15, turn=1e-3):
-    """Views of some clips: frames of a clip look nearly the same way at nearly the same."""
-    views = made_views(scenes=scenes, of_each=1, noise=0.05)
-    moved = with_copies(views, np.repeat(np.arange(scenes), of_each))
-    shift = turn * np.random.default_rng(0).standard_normal(moved.positions.shape)
-    rays = moved.rays + shift[:, None]
-    return replace(moved, rays=rays / np.linalg.norm(rays, axis=2, keepdims=True), positions=moved.positions + shift)
+def frames(scenes=8, of_each=14):
+    """Views of some clips, whose frames look nearly the same way: a thousandth apart, points a centimetre."""
+    rows = np.repeat(np.arange(scenes), of_each)
+    moved, rng = with_copies(made_views(scenes=scenes, of_each=1, noise=0.05), rows), np.random.default_rng(0)
+    rays = moved.rays + 3e-4 * rng.standard_normal(moved.rays.shape)
+    positions = moved.positions + 0.03 * rng.standard_normal(moved.positions.shape)
+    return replace(moved, rays=rays / np.linalg.norm(rays, axis=2, keepdims=True), positions=positions)
 
 
 CASES = {
-    "plain": (made_views(scenes=61, of_each=4, noise=0.05), replace(PLAIN, k=4)),
-    "chosen": (made_views(scenes=61, of_each=4, noise=0.05), GroupSettings(k=4)),
-    "as printed": (made_views(scenes=61, of_each=4, noise=0.05), GroupSettings(k=4, distance="unnormalised")),
-    "threshold": (made_views(scenes=61, of_each=4, noise=0.05), GroupSettings(k=4, threshold=0.1, diversity=0.0)),
-    "frames of clips": (frames(), GroupSettings(k=4, diversity=0.0)),
-    "copies": (with_copies(made_views(scenes=5, of_each=1), [0, 1, 2, 3, 4, 1, 1] * 20), replace(PLAIN, k=16)),
+    "plain": (made_views(scenes=37, of_each=3, noise=0.05), replace(PLAIN, k=4)),
+    "chosen": (made_views(scenes=37, of_each=3, noise=0.05), GroupSettings(k=4)),
+    "as printed": (made_views(scenes=37, of_each=3, noise=0.05), GroupSettings(k=4, distance="unnormalised")),
+    "threshold": (made_views(scenes=37, of_each=3, noise=0.05), GroupSettings(k=4, threshold=0.1, diversity=0.0)),
+    "frames of clips": (frames(), replace(PLAIN, k=4)),
+    "copies": (with_copies(made_views(scenes=5, of_each=1), [0, 1, 2, 3, 4, 1, 1] * 17), replace(PLAIN, k=16)),
     "all of all": (made_views(scenes=33, of_each=1), GroupSettings(k=32, diversity=0.0)),
     "a pool of all": (made_views(scenes=33, of_each=2), GroupSettings(k=4, pool=65)),
     "one more than k": (made_views(scenes=17, of_each=1), PLAIN),
@@ -76,14 +75,14 @@ CASE = pytest.mark.parametrize(("views", "settings"), CASES.values(), ids=CASES)
 def test_however_the_matrix_is_cut_the_groups_are_the_same(views, settings, cut):
     whole = group_views(views, settings)
     same_groups(whole, group_views(views, replace(settings, memory=2**20)))
-    for side, choosing, tile, rows in ((7, 3, 100, 5), (32, 1000, 2**17, 64), (len(views) - 1, 1, 1, 1)):
+    for side, choosing, tile, rows in ((23, 3, 100, 5), (40, 1000, 2**17, 64), (len(views) - 1, 1, 7, 1)):
         cut(side, choosing, tile, rows)
         same_groups(whole, group_views(views, settings))
         same_groups(whole, group_views(views, replace(settings, memory=2**20)))
 
 
 @CASE
-@pytest.mark.parametrize("side", [11, 4096])
+@pytest.mark.parametrize("side", [29, 4096])
 def test_what_blocks_keep_too_little_of_is_measured_all_the_same(views, settings, side, cut, monkeypatch):
     whole = group_views(views, settings)
     cut(side)
@@ -107,23 +106,23 @@ def test_bounds_that_say_nothing_make_it_slow_and_not_wrong(settings, cut, monke
 
 @CASE
 def test_in_blocks_the_groups_are_those_of_the_slow_twin(views, settings, cut):
-    cut(19)
+    cut(31)
     groups = group_views(views, settings)
     pairs = pair_distances(views, distance=settings.distance)
-    if "copy" in views.view_ids[0]:  # which are equally far to the last bit in one sum, and not in another
+    if settings == CASES["copies"][1]:  # which are equally far to the last bit in one sum, and not in another
         pairs = pairs.round(12)
     for row in range(0, len(views), 5):
         near = groups.neighbours[row]
         assert near[near >= 0].tolist() == slow.neighbours(views, row, pairs, settings)
 
 
-@pytest.mark.parametrize("side", [13, 4096])
+@pytest.mark.parametrize("side", [101, 4096])
 def test_threads_change_nothing(side, cut, threads):
     cut(side)
-    views = made_views(scenes=150, of_each=4, points=26, noise=0.05)
+    views = made_views(scenes=60, of_each=4, points=26, noise=0.05)
     threads(1)
     whole = group_views(views)
-    for number in (2, 3, 5):
+    for number in (2, 3):
         threads(number)
         same_groups(whole, group_views(views))
 
@@ -132,7 +131,7 @@ def test_neither_workers_nor_the_order_of_blocks_change_anything(cut, tmp_path, 
     views = made_views(scenes=40, of_each=4, noise=0.05)
     whole = group_views(views)
     cut(60)
-    same_groups(whole, group_views(views, workers=2))
+    same_groups(whole, group_views(views, engine=Local(2)))
     turned = blocks.blocks
     monkeypatch.setattr("baselines.grouping.search.blocks", lambda *given: dict(reversed(turned(*given).items())))
     same_groups(whole, group_views(views))
@@ -171,7 +170,7 @@ BLOCKS, PARTS = 15, 5
 """Of the views of that program."""
 
 
-def finished_after(out, views, settings=None, workers=1):
+def finished_after(out, views, settings=None):
     """Group with a work folder; the groups, and how many pieces were there already."""
     seen = []
     with folder_of(out) as work:
@@ -183,7 +182,7 @@ def finished_after(out, views, settings=None, workers=1):
     return groups, seen[0][0] + sum(done == BLOCKS for done, _ in seen[:1])
 
 
-@pytest.mark.parametrize("pieces", [1, 7, BLOCKS, BLOCKS + 2, BLOCKS + PARTS])
+@pytest.mark.parametrize("pieces", [7, BLOCKS + 2])
 def test_a_killed_run_goes_on_where_it_stopped(pieces, tmp_path, cut):
     views, out = made_views(scenes=60, of_each=4), tmp_path / "groups.npz"
     whole = group_views(views, GroupSettings(k=4))

@@ -8,7 +8,7 @@ depends on chance and order; this is its deterministic counterpart, the same byt
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,7 @@ from baselines.grouping.groups import Groups, GroupSettings
 from baselines.grouping.selection import Choice, choose
 from baselines.grouping.table import write_table
 from wildhoi import __version__
-from wildhoi.engine import map_shards, only_run_in
+from wildhoi.engine import Engine, Local, map_shards, only_run_in
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json
 from wildhoi.views import Views
@@ -55,7 +55,7 @@ def group_views(
     settings: GroupSettings = DEFAULT,
     *,
     device: str = "cpu",
-    workers: int = 1,
+    engine: Engine | None = None,
     work: Path | None = None,
     provenance: Mapping[str, str] | None = None,
     progress: Progress | None = None,
@@ -66,8 +66,9 @@ def group_views(
         views: of one object.
         settings: how.
         device: a torch device, `cpu` or `cuda:N`.
-        workers: processes at once; no result depends on it.
-        work: a folder as of `work_folder`, where finished blocks are kept and found again; default one for now.
+        engine: where the work is done; default in this process; no result depends on it.
+        work: a folder as of `work_folder`, where finished blocks are kept and found again; default one for now. All
+            machines of a cluster must see it.
         provenance: where the views come from, to be kept with the groups.
         progress: called with (pieces of work done, of how many).
 
@@ -75,16 +76,13 @@ def group_views(
         InputError: there are not more than k views, or a ray or a position is not finite, or a ray no unit vector.
     """
     _check(views, settings)
-    if work is None:
-        with work_folder(None) as work:
-            found = _search(views, settings, device, workers, work, progress)
-    else:
-        found = _search(views, settings, device, workers, work, progress)
+    with work_folder(None) if work is None else nullcontext(work) as folder, engine or Local() as engine:
+        found = _search(views, settings, device, engine, folder.absolute(), progress)
     return Groups(views.object, views.view_ids, *found, settings, dict(provenance or {}))
 
 
 def _search(
-    views: Views, settings: GroupSettings, device: str, workers: int, work: Path, progress: Progress | None
+    views: Views, settings: GroupSettings, device: str, engine: Engine, work: Path, progress: Progress | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours and distances, from the files of both stages."""
     cut = Cut.of(len(views), device)
@@ -98,9 +96,9 @@ def _search(
     def told(before: int) -> Progress | None:
         return None if progress is None else lambda done, _: progress(before + done, total)
 
-    map_shards(scan_block, scans, work / "blocks", workers=workers, fingerprint=mark, progress=told(0))
+    map_shards(scan_block, scans, work / "blocks", engine=engine, fingerprint=mark, progress=told(0))
     files = map_shards(
-        choose, choices, work / "choices", workers=workers, fingerprint=mark, progress=told(len(scans))
+        choose, choices, work / "choices", engine=engine, fingerprint=mark, progress=told(len(scans))
     )
     arrays = [dict(np.load(file, allow_pickle=False)) for file in files]
     neighbours, distances = (np.concatenate([each[name] for each in arrays]) for name in ("neighbours", "distances"))
