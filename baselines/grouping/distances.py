@@ -50,14 +50,15 @@ def line_distances(
     """Distances of views to others of theirs from the lines of both, metres; exact to 1e-8 in float64."""
     one = views[..., None]
     product, cosine = one[0] * others[3], one[0] * others[0]
+    space = torch.empty_like(product)
     for i in range(1, 6):
-        product += one[i] * others[(i + 3) % 6]
+        product += torch.mul(one[i], others[(i + 3) % 6], out=space)
     product.abs_()
     if distance == "unnormalised":
         return mean_of(product)
     for i in (1, 2):
-        cosine += one[i] * others[i]
-    squared = 1 - cosine * cosine
+        cosine += torch.mul(one[i], others[i], out=space)
+    squared = torch.mul(cosine, cosine, out=space).neg_().add_(1)
     if squared.dtype == torch.float32:
         return mean_of(product.div_(squared.clamp_(min=SMALLEST_SINE**2).sqrt_()))
     parallel = squared < PARALLEL**2

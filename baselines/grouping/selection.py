@@ -117,7 +117,8 @@ def _measured(
     table: Table, here: Int[Tensor, " b"], near: Int[Tensor, "b m"], distance: str
 ) -> tuple[Float[Tensor, "b m"], Float[Tensor, "6 b p m"]]:
     """Distances to views, infinite to the view itself, and the lines of these views."""
-    lines = _lines(table, near).mT.contiguous()
+    rows, count = near.shape
+    lines = table.lines.flatten(1)[near].mT.contiguous().view(rows, 6, -1, count).transpose(0, 1)
     # rounded, so that equal views are at equal distances
     distances = line_distances(_lines(table, here), lines, distance).float()
     return distances.masked_fill_(near == here[:, None], torch.inf), lines
