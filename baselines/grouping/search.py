@@ -30,19 +30,12 @@ Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def work_folder(out: Path | None) -> Iterator[Path]:
-    """A folder for what is not yet finished of groups: kept where the work is cut short, removed where it ends well.
-
-    Args:
-        out: the file of groups that it stands beside; without, it lasts no longer than this process.
+def work_folder(out: Path) -> Iterator[Path]:
+    """The folder, beside a file of groups, of what is not yet finished: kept where the work is cut short, else removed.
 
     Raises:
         RunError: another process is making the same file.
     """
-    if out is None:
-        with TemporaryDirectory(prefix="wildhoi-groups-") as folder:
-            yield Path(folder)
-        return
     folder = out.absolute().with_name(f".{out.name}.work")
     folder.mkdir(parents=True, exist_ok=True)
     with only_run_in(folder):
@@ -76,8 +69,11 @@ def group_views(
         InputError: there are not more than k views, or a ray or a position is not finite, or a ray no unit vector.
     """
     _check(views, settings)
-    with work_folder(None) if work is None else nullcontext(work) as folder, engine or Local() as engine:
-        found = _search(views, settings, device, engine, folder.absolute(), progress)
+    if engine is not None and engine.remote and work is None:
+        raise InputError("a cluster reads the views from a folder: keep the groups with -o, on a disk that it shares")
+    place = TemporaryDirectory(prefix="wildhoi-groups-") if work is None else nullcontext(work)
+    with place as folder, engine or Local() as engine:
+        found = _search(views, settings, device, engine, Path(folder).absolute(), progress)
     return Groups(views.object, views.view_ids, *found, settings, dict(provenance or {}))
 
 
@@ -97,9 +93,7 @@ def _search(
         return None if progress is None else lambda done, _: progress(before + done, total)
 
     map_shards(scan_block, scans, work / "blocks", engine=engine, fingerprint=mark, progress=told(0))
-    files = map_shards(
-        choose, choices, work / "choices", engine=engine, fingerprint=mark, progress=told(len(scans))
-    )
+    files = map_shards(choose, choices, work / "choices", engine=engine, fingerprint=mark, progress=told(len(scans)))
     arrays = [dict(np.load(file, allow_pickle=False)) for file in files]
     neighbours, distances = (np.concatenate([each[name] for each in arrays]) for name in ("neighbours", "distances"))
     return neighbours.astype(np.int64), distances

@@ -125,10 +125,11 @@ def _measured(
 
 
 def _places_within(metres: float, kept: Kept, parts: Sequence[range]) -> Int[Tensor, " m"]:
-    """The places of all views that may be as near to a view: of those it kept, and of the parts it kept too little of."""
-    some = [kept.places[kept.bounds <= metres].long()]
-    some += [torch.arange(part.start, part.stop) for part, rest in zip(parts, kept.rest[0], strict=True) if rest <= metres]
-    return torch.cat([places.to(kept.places.device) for places in some]).unique()
+    """All views that may be so near to a view: of those it kept, and of the parts of which it kept too few."""
+    some = kept.places[kept.bounds <= metres].cpu().numpy()
+    wide = [part for part, rest in zip(parts, kept.rest[0].tolist(), strict=True) if rest <= metres]
+    places = np.unique(np.concatenate([some, *(np.arange(part.start, part.stop) for part in wide)]))
+    return torch.from_numpy(places.astype(np.int64)).to(kept.places.device)
 
 
 def _nearest(

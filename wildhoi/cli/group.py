@@ -1,13 +1,24 @@
 """`wildhoi group`: views of a data set grouped by whether they may show the same scene."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wildhoi.cli.shared import Json, Progress, say, show, show_json
+from wildhoi.cli.shared import (
+    Address,
+    EngineKind,
+    Json,
+    Processes,
+    Progress,
+    make_engine,
+    say,
+    show,
+    show_json,
+)
 from wildhoi.errors import printable
 
 if TYPE_CHECKING:
@@ -56,6 +67,9 @@ def group(
     split: Split = "train",
     device: Device = "auto",
     memory: Memory = 1.0,
+    workers: Processes = None,
+    engine: EngineKind = "local",
+    address: Address = "auto",
     as_json: Json = False,
 ) -> None:
     """Find the views whose rays pass a view's own nearest (equations 11 and 12), and say what such groups are worth."""
@@ -66,19 +80,22 @@ def group(
     find_category(thing)
     _require_file(out)
     # torch comes only after what can be refused without it
-    from baselines.grouping import GroupSettings, group_views, make_report, write_groups
+    from baselines.grouping import GroupSettings, group_views, make_report, work_folder, write_groups
     from wildhoi.devices import find_device
     from wildhoi.view_reading import read_views
 
     settings = GroupSettings(k, distance, pool, consistency, diversity, threshold, _bytes(memory))
     where, found = find_device(device), read_views(folder, thing, split=split, views=views, source=source)
     provenance = {"data": folder.name, "revision": folder.revision, "split": split, "views": views, "source": source}
-    with Progress() as progress:
+    chosen = make_engine(engine, workers, address, where)
+    with Progress(chosen) as progress, work_folder(out) if out else nullcontext() as work:
         told = partial(progress, "grouping")
-        groups = group_views(found, settings, device=where, provenance=provenance, progress=told)
+        groups = group_views(
+            found, settings, device=where, engine=chosen, work=work, provenance=provenance, progress=told
+        )
+        if out is not None:
+            write_groups(out, groups)
     report = make_report(groups, found)
-    if out is not None:
-        write_groups(out, groups)
     if as_json:
         return show_json(report.to_dict() | {"settings": settings.to_dict(), "provenance": provenance})
     _show(report, found.left_out, out)
