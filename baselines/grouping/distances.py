@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from baselines.grouping.groups import DISTANCES
@@ -68,6 +68,23 @@ def line_distances(
         x, y, z = (here - cosine[parallel].sign() * there).square()
         product[parallel] = (x + y + z).sqrt()
     return mean_of(product)
+
+
+def measure(
+    lines: Float[Tensor, "n 6 p"],
+    here: Int[Tensor, " b"],
+    near: Int[Tensor, "b m"],
+    distance: str,
+    kind: torch.dtype = torch.float64,
+) -> tuple[Float[Tensor, "b m"], Float[Tensor, "6 b p m"]]:
+    """The distances of views to others of theirs, metres, infinite to a view itself, and the lines of the others.
+
+    Rounded to float32, so that equal views are at equal distances.
+    """
+    rows, count = near.shape
+    there = lines.flatten(1)[near].to(kind).mT.contiguous().view(rows, 6, -1, count).transpose(0, 1)
+    distances = line_distances(lines[here].to(kind).transpose(0, 1), there, distance).float()
+    return distances.masked_fill_(near == here[:, None], torch.inf), there
 
 
 def mean_of(terms: Float[Tensor, "*b p m"]) -> Float[Tensor, "*b m"]:

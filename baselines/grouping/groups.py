@@ -30,6 +30,8 @@ class GroupSettings:
         diversity: a view is taken only where it differs by more than this from those already taken, in the mean
             absolute component of X_2.5D as unit vectors; the view itself does not count, as published; 0: off.
         threshold: metres; views further away are no neighbours. None: off.
+        rounds: None: all pairs are compared, and the pool is exact. Else so many rounds of a search among neighbours of
+            neighbours, whose cost grows with the number of views and not with its square.
         memory: bytes that the work on a block of views may take, beside the views themselves; no result depends on it.
     """
 
@@ -39,6 +41,7 @@ class GroupSettings:
     consistency: float = 0.5
     diversity: float = 0.2
     threshold: float | None = None
+    rounds: int | None = None
     memory: int = 2**30
 
     def __post_init__(self) -> None:
@@ -54,7 +57,7 @@ class GroupSettings:
         defaults = cls().to_dict()
         require_known("grouping", values, defaults)
         _require_sound(defaults | dict(values))
-        whole = ("k", "pool", "memory")  # where a table says 1, a number of any other setting is meant as 1.0
+        whole = ("k", "pool", "rounds", "memory")  # where a table says 1, a number of any other setting is meant as 1.0
         given: dict[str, Any] = {n: float(v) if type(v) is int and n not in whole else v for n, v in values.items()}
         return cls(**given)
 
@@ -70,7 +73,7 @@ class GroupSettings:
 
 def _require_sound(values: Mapping[str, Any]) -> None:
     """Refuse values of settings, all of them given, that are not what they may be."""
-    k, pool, threshold = (values[name] for name in ("k", "pool", "threshold"))
+    k, pool, threshold, rounds = (values[name] for name in ("k", "pool", "threshold", "rounds"))
     checks = {
         "k": (_whole(k, 1), "a whole number from 1"),
         "distance": (values["distance"] in DISTANCES, " or ".join(DISTANCES)),
@@ -78,6 +81,7 @@ def _require_sound(values: Mapping[str, Any]) -> None:
         "consistency": (_number(values["consistency"], 0.0, 1.0), "a share from 0 to 1"),
         "diversity": (_number(values["diversity"], 0.0, 2.0), "a number from 0 to 2"),
         "threshold": (threshold is None or (_number(threshold, 0.0) and threshold > 0), "metres above 0, or none"),
+        "rounds": (rounds is None or _whole(rounds, 1), "a whole number from 1, or none"),
         "memory": (_whole(values["memory"], LEAST_MEMORY), f"a whole number of bytes, at least {LEAST_MEMORY:,}"),
     }
     for name, (good, what) in checks.items():

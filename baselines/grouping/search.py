@@ -12,12 +12,14 @@ from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from baselines.grouping.blocks import Cut, blocks, scan_block
+from baselines.grouping.descent import Round, join_lists, list_key, search_round
 from baselines.grouping.groups import Groups, GroupSettings
-from baselines.grouping.selection import Choice, choose
+from baselines.grouping.selection import SPARE, Choice, choose
 from baselines.grouping.table import write_table
 from wildhoi import __version__
 from wildhoi.engine import Engine, Local, map_shards, only_run_in
@@ -80,23 +82,71 @@ def group_views(
 def _search(
     views: Views, settings: GroupSettings, device: str, engine: Engine, work: Path, progress: Progress | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours and distances, from the files of both stages."""
+    """Neighbours and distances, from the files of the last stage."""
     cut = Cut.of(len(views), device)
     write_table(work, views)
-    scans = blocks(work, cut, settings, device)
-    choices = {
-        f"{part:05}.npz": Choice(work, work / "blocks", cut, part, settings, device) for part in range(len(cut.parts))
-    }
-    mark, total = _fingerprint(views, settings, cut), len(scans) + len(choices)
-
-    def told(before: int) -> Progress | None:
-        return None if progress is None else lambda done, _: progress(before + done, total)
-
-    map_shards(scan_block, scans, work / "blocks", engine=engine, fingerprint=mark, progress=told(0))
-    files = map_shards(choose, choices, work / "choices", engine=engine, fingerprint=mark, progress=told(len(scans)))
-    arrays = [dict(np.load(file, allow_pickle=False)) for file in files]
+    stages = _Stages(work, cut, settings, device, engine, _fingerprint(views, settings, cut), progress)
+    found = stages.blocks() if settings.rounds is None else stages.rounds(settings.rounds)
+    arrays = [dict(np.load(file, allow_pickle=False)) for file in stages.choices(found)]
     neighbours, distances = (np.concatenate([each[name] for each in arrays]) for name in ("neighbours", "distances"))
     return neighbours.astype(np.int64), distances
+
+
+class _Stages:
+    """The stages of a search, each in a folder of its own, and how much of all is done."""
+
+    def __init__(
+        self,
+        work: Path,
+        cut: Cut,
+        settings: GroupSettings,
+        device: str,
+        engine: Engine,
+        fingerprint: str,
+        progress: Progress | None,
+    ) -> None:
+        self.work, self.cut, self.settings, self.device = work, cut, settings, device
+        self.engine, self.fingerprint, self.progress = engine, fingerprint, progress
+        parts = len(cut.parts)
+        self.before, scans = 0, parts * (parts + 1) // 2 if settings.rounds is None else parts * settings.rounds
+        self.total = scans + parts
+
+    def blocks(self) -> Path:
+        """Scan all blocks; the folder of their files."""
+        return self._do(scan_block, blocks(self.work, self.cut, self.settings, self.device), "blocks")[0].parent
+
+    def rounds(self, count: int) -> Path:
+        """Do so many rounds of the search among neighbours of neighbours; the folder of the last lists."""
+        length, before = min(self.settings.candidates + SPARE, self.cut.count - 1), None
+        for number in range(count):
+            lists = {
+                list_key(part): Round(self.work, before, self.cut, part, length, self.settings, self.device)
+                for part in range(len(self.cut.parts))
+            }
+            files = self._do(search_round, lists, f"round-{number + 1}")
+            before = files[0].parent
+            if number + 1 < count:
+                join_lists(files, before)
+        assert before is not None
+        return before
+
+    def choices(self, found: Path) -> list[Path]:
+        """Choose among what was found; the files of all parts."""
+        parts = range(len(self.cut.parts))
+        tasks = {list_key(part): Choice(self.work, found, self.cut, part, self.settings, self.device) for part in parts}
+        return self._do(choose, tasks, "choices")
+
+    def _do(self, work: Callable[[Any, Path], None], shards: Mapping[str, Any], name: str) -> list[Path]:
+        before, told = self.before, self.progress
+        self.before += len(shards)
+        return map_shards(
+            work,
+            shards,
+            self.work / name,
+            engine=self.engine,
+            fingerprint=self.fingerprint,
+            progress=None if told is None else lambda done, _: told(before + done, self.total),
+        )
 
 
 def _fingerprint(views: Views, settings: GroupSettings, cut: Cut) -> str:

@@ -1,9 +1,9 @@
 """Choosing neighbours: from the views that bounds do not rule out to the pool, and from the pool to the neighbours.
 
-Views are measured in the order of their bounds until no other can be nearer than the last of the pool, so that the pool
-is exact wherever the bounds come from. From it each view takes neighbours one by one: next is the one with the least mix
-of the distance to the view and the mean distance to those taken before, among those seen from elsewhere than all of
-these. Ties go to the nearer view, then to the lower place.
+Views are measured in the order of their bounds until no other can be nearer than the last of the pool, so that the
+pool is exact wherever the bounds come from. From it each view takes neighbours one by one: next is the one with the
+least mix of the distance to the view and the mean distance to those taken before, among those seen from elsewhere than
+all of these. Ties go to the nearer view, then to the lower place.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from baselines.grouping.blocks import Cut, Near, read_near
-from baselines.grouping.distances import EXACT_NUMBERS, line_distances, mean_of
+from baselines.grouping.descent import read_lists
+from baselines.grouping.distances import EXACT_NUMBERS, line_distances, mean_of, measure
 from baselines.grouping.groups import GroupSettings
 from baselines.grouping.table import Table, read_table
 
@@ -29,10 +30,12 @@ SPARE = 16
 
 @dataclass(frozen=True)
 class Choice:
-    """The views of a part, that choose among what they kept of all parts."""
+    """The views of a part, that choose among what was found for them."""
 
     folder: Path
-    blocks: Path
+    """Of the table."""
+    found: Path
+    """Of the files of all blocks, or of the last round's lists."""
     cut: Cut
     part: int
     settings: GroupSettings
@@ -65,7 +68,10 @@ def choose(choice: Choice, path: Path) -> None:
     """Choose the neighbours of the views of a part and write them with their distances."""
     settings, parts = choice.settings, choice.cut.parts
     table, part = read_table(choice.folder, choice.device), parts[choice.part]
-    kept = _kept(read_near(choice.blocks, choice.part, len(parts)), parts, choice.device)
+    if settings.rounds is None:
+        kept = _kept(read_near(choice.found, choice.part, len(parts)), parts, choice.device)
+    else:
+        kept = _listed(read_lists(choice.found, choice.part), choice.device)
     size = min(settings.candidates, choice.cut.count - 1)
     each = 8 * EXACT_NUMBERS * table.lines.shape[2] * (size + SPARE)
     step = max(1, min(CHOOSING[torch.device(choice.device).type], settings.memory // 2 // each))
@@ -88,15 +94,20 @@ def _kept(near: Sequence[Near], parts: Sequence[range], device: str) -> Kept:
     return Kept(bounds.to(device), places.to(device), rest.to(device))
 
 
+def _listed(near: Near, device: str) -> Kept:
+    """What a list holds, as if that were all there is."""
+    return Kept(near.bounds.to(device), near.places.to(device), near.bounds.new_empty(len(near.bounds), 0).to(device))
+
+
 def _pool(
     table: Table, here: Int[Tensor, " b"], kept: Kept, parts: Sequence[range], size: int, settings: GroupSettings
 ) -> Pool:
     """The nearest views, `size` of them, and what choosing among them takes."""
     most = size + SPARE
     bounds, order = kept.bounds.topk(min(most + 1, kept.bounds.shape[1]), largest=False)
-    unseen = torch.cat([bounds[:, most:], kept.rest], 1).amin(1)
+    unseen = torch.cat([bounds[:, most:], kept.rest, torch.full_like(bounds[:, :1], torch.inf)], 1).amin(1)
     near = kept.places.gather(1, order[:, :most]).long().sort(1).values
-    distances, lines = _measured(table, here, near, settings.distance)
+    distances, lines = measure(table.lines, here, near, settings.distance)
     distances, order = distances.sort(stable=True)
     distances, order = distances[:, :size].contiguous(), order[:, :size]
     near = near.gather(1, order)
@@ -104,24 +115,9 @@ def _pool(
     for row in torch.nonzero(unseen <= distances[:, -1]).flatten().tolist():
         further = _places_within(float(distances[row, -1]), kept.of(slice(row, row + 1)), parts)
         near[row], distances[row] = _nearest(table, int(here[row]), further, size, settings)
-        lines[:, row] = _lines(table, near[row]).float().mT
+        lines[:, row] = table.lines[near[row]].float().permute(1, 2, 0)
     vectors = table.vectors[near].mT.contiguous() if settings.diversity else lines.new_empty(0, 0, 0)
     return Pool(near, distances, lines, vectors)
-
-
-def _lines(table: Table, places: Int[Tensor, "*b"]) -> Float[Tensor, "6 *b p"]:
-    return table.lines[places].movedim(-2, 0)
-
-
-def _measured(
-    table: Table, here: Int[Tensor, " b"], near: Int[Tensor, "b m"], distance: str
-) -> tuple[Float[Tensor, "b m"], Float[Tensor, "6 b p m"]]:
-    """Distances to views, infinite to the view itself, and the lines of these views."""
-    rows, count = near.shape
-    lines = table.lines.flatten(1)[near].mT.contiguous().view(rows, 6, -1, count).transpose(0, 1)
-    # rounded, so that equal views are at equal distances
-    distances = line_distances(_lines(table, here), lines, distance).float()
-    return distances.masked_fill_(near == here[:, None], torch.inf), lines
 
 
 def _places_within(metres: float, kept: Kept, parts: Sequence[range]) -> Int[Tensor, " m"]:
@@ -139,7 +135,7 @@ def _nearest(
     here = places.new_tensor([view])
     each = 8 * EXACT_NUMBERS * table.lines.shape[2]
     split = torch.split(places, max(1, settings.memory // 2 // each))
-    distances = torch.cat([_measured(table, here, part[None], settings.distance)[0][0] for part in split])
+    distances = torch.cat([measure(table.lines, here, part[None], settings.distance)[0][0] for part in split])
     distances, order = distances.sort(stable=True)
     return places[order[:size]], distances[:size]
 
