@@ -62,3 +62,27 @@ def neighbours(views, i, all_pairs, settings):
 def weight(metres, steepness=1e5):
     x = steepness * metres**4
     return (x + 1) * np.exp(-x)
+
+
+def descent(metres, length, rounds, seeds, asked, told):
+    """The lists of a search among neighbours of neighbours, one view and one entry at a time: (place, is it new)."""
+    count = len(metres)
+    lists = [[] for _ in range(count)]
+    for number in range(rounds):
+        after = []
+        for i in range(count):
+            if number == 0:
+                shown = {(i + seed) % count for seed in seeds}
+            else:
+                behind = [
+                    (j, lists[j][rank][1]) for rank in range(asked) for j in range(count) if lists[j][rank][0] == i
+                ]
+                behind = behind[:asked]
+                ways = lists[i][:asked] + behind
+                shown = {b for j, new in ways for b, also in lists[j][:told] if new or also}
+                shown |= {j for j, new in behind if new}
+            listed = {j for j, _ in lists[i]}
+            every = [(metres[i, j], j, j not in listed) for j in listed | shown if j != i]
+            after.append([(j, new) for _, j, new in sorted(every)[:length]])
+        lists = after
+    return lists

@@ -17,6 +17,7 @@ from baselines.grouping import (
     make_report,
     pair_distances,
     read_groups,
+    work_folder,
     write_groups,
 )
 from baselines.grouping import stored as stored_module
@@ -668,6 +669,35 @@ def test_the_command_as_json(command, few_images):
     assert outcome.code == 0 and (found["views"], found["settings"]["k"]) == (30, 3)
     expected = make_report(group_views(views, GroupSettings(k=3)), views)
     assert found["distance_at_k"] == pytest.approx(expected.distance_at_k)
+
+
+def test_the_command_searches_on_several_workers(command, few_images, tmp_path):
+    views, _ = few_images
+    outcome = command(*WORDS, "--k", "3", "--rounds", "2", "--workers", "2", "-o", "a.npz")
+    assert outcome.code == 0, outcome
+    found = read_groups(tmp_path / "a.npz")
+    assert found.settings == GroupSettings(k=3, rounds=2)
+    same_groups(found, group_views(views, GroupSettings(k=3)))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_the_command_refuses_a_file_that_is_being_made(command, few_images, tmp_path):
+    with work_folder(tmp_path / "a.npz"):
+        outcome = command(*WORDS, "--k", "3", "-o", "a.npz")
+    assert outcome.code == 1 and "another run is writing here" in outcome.first
+
+
+def test_the_command_keeps_what_is_finished_until_the_file_is_there(command, few_images, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("baselines.grouping.write_groups", lambda *_: 1 / 0)
+        assert command(*WORDS, "--k", "3", "-o", "a.npz").code != 0
+    assert len(list((tmp_path / ".a.npz.work/choices").glob("*.npz"))) == 1
+    assert command(*WORDS, "--k", "3", "-o", "a.npz").code == 0 and read_groups(tmp_path / "a.npz")
+
+
+def test_a_cluster_needs_a_folder_that_it_shares(command, few_images):
+    outcome = command(*WORDS, "--k", "3", "--engine", "ray")
+    assert outcome.code == 2 and "keep the groups with -o" in outcome.first
 
 
 def test_the_command_warns(command, few_images):

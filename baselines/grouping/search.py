@@ -19,7 +19,7 @@ import numpy as np
 from baselines.grouping.blocks import Cut, blocks, scan_block
 from baselines.grouping.descent import Round, join_lists, list_key, search_round
 from baselines.grouping.groups import Groups, GroupSettings
-from baselines.grouping.selection import SPARE, Choice, choose
+from baselines.grouping.selection import SPARE, Choice, choose, read_choice
 from baselines.grouping.table import write_table
 from wildhoi import __version__
 from wildhoi.engine import Engine, Local, map_shards, only_run_in
@@ -87,8 +87,7 @@ def _search(
     write_table(work, views)
     stages = _Stages(work, cut, settings, device, engine, _fingerprint(views, settings, cut), progress)
     found = stages.blocks() if settings.rounds is None else stages.rounds(settings.rounds)
-    arrays = [dict(np.load(file, allow_pickle=False)) for file in stages.choices(found)]
-    neighbours, distances = (np.concatenate([each[name] for each in arrays]) for name in ("neighbours", "distances"))
+    neighbours, distances = map(np.concatenate, zip(*map(read_choice, stages.choices(found)), strict=True))
     return neighbours.astype(np.int64), distances
 
 

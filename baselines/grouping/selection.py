@@ -86,6 +86,12 @@ def choose(choice: Choice, path: Path) -> None:
         np.savez(stream, allow_pickle=False, neighbours=neighbours.astype(np.int32), distances=distances)
 
 
+def read_choice(file: Path) -> tuple[Int[np.ndarray, "b k"], Float[np.ndarray, "b k"]]:
+    """The neighbours and distances of a part."""
+    with np.load(file, allow_pickle=False) as arrays:
+        return arrays["neighbours"], arrays["distances"]
+
+
 def _kept(near: Sequence[Near], parts: Sequence[range], device: str) -> Kept:
     bounds = torch.cat([each.bounds for each in near], 1)
     places = torch.cat([each.places + part.start for each, part in zip(near, parts, strict=True)], 1)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from test_grouping import made_views
 
 from baselines.grouping import GroupSettings, group_views, pair_distances
 from baselines.grouping.distances import Bounds, lines_of
+from wildhoi.engine import Local
 
 PLAIN = GroupSettings(consistency=0.0, diversity=0.0)
 MANY = 10_000
@@ -50,7 +52,8 @@ def plain_distances(views, rows):
 
 def test_estimating_distances(benchmark, say):
     views, rows = views_like_data(4000), 128
-    estimate = Bounds(lines_of(views.rays, views.positions), "true")
+    lines = lines_of(views.rays, views.positions)
+    estimate = Bounds(lines[:rows], lines, "true")
     times = {"ours": [], "plain": []}
     for _ in range(4):
         times["ours"].append(spent(lambda: estimate(0, rows))[1])
@@ -82,6 +85,35 @@ def test_grouping_ten_thousand_views(benchmark, say, settings):
         assert processor < 2 * TARGET
 
 
+def test_strong_scaling_over_processes(benchmark, say):
+    views, groups = views_like_data(MANY), {}
+    for workers in (1, 2):
+        with Local(workers) as engine:
+            group_views(views.take(range(200)), engine=engine)  # starts the processes
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            clock, _, groups[workers] = spent(lambda engine=engine: group_views(views, engine=engine))
+            torch.set_num_threads(threads)
+        say(f"{MANY:,} views x 26, k 16, {workers} processes of one thread: {clock:.1f} s")
+    np.testing.assert_array_equal(groups[1].neighbours, groups[2].neighbours)
+    benchmark.pedantic(group_views, (views.take(range(2000)),), rounds=1)
+
+
+@pytest.mark.parametrize("rounds", [3, 5])
+def test_searching_among_neighbours_of_neighbours(benchmark, say, rounds):
+    views = made_views(scenes=MANY // 5, of_each=5, points=26, noise=0.02, spread=0.15)
+    _, whole, exact = spent(lambda: group_views(views, replace(PLAIN, k=16)))
+    work = replace(PLAIN, k=16, rounds=rounds)
+    clock, processor, found = benchmark.pedantic(lambda: spent(lambda: group_views(views, work)), rounds=1)
+    recall = np.mean([len(set(a) & set(b)) / 16 for a, b in zip(found.neighbours, exact.neighbours, strict=True)])
+    farther = found.distances.mean() / exact.distances.mean() - 1
+    say(
+        f"{MANY:,} views, {rounds} rounds: {clock:.1f} s, {processor:.1f} s of a processor (all pairs {whole:.1f} s), "
+        f"{100 * recall:.1f} % of the 16 nearest, mean distance {100 * farther:+.2f} %"
+    )
+    assert recall > 0.8
+
+
 def test_recall_and_speed_of_the_published_search(benchmark, say):
     views, k, sweeps = made_views(scenes=60, of_each=5, points=26, noise=0.02, spread=0.15), 16, 20
     exact = pair_distances(views)
@@ -109,8 +141,9 @@ PEAK = """
 import resource, sys
 from test_grouping_speed import views_like_data
 from baselines.grouping import GroupSettings, group_views
-class Enough(Exception): pass
-def stop(done, total): raise Enough
+class Enough(BaseException): pass
+def stop(done, total):
+    if done: raise Enough
 views = views_like_data(int(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 group_views(views.take(range(200)))

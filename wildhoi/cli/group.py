@@ -1,7 +1,6 @@
 """`wildhoi group`: views of a data set grouped by whether they may show the same scene."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,8 +23,10 @@ from wildhoi.errors import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from baselines.grouping import GroupReport
+    from baselines.grouping import GroupReport, Groups, GroupSettings
     from baselines.grouping.report import Agreement
+    from wildhoi.engine import Engine
+    from wildhoi.views import Views
 
 
 Name = Annotated[str, typer.Option("--dataset", "--data", help="A data folder or the name of a data set.")]
@@ -43,6 +44,10 @@ Diversity = Annotated[
     float, typer.Option(min=0.0, max=2.0, help="By how much the views of two neighbours differ at least; 0: off.")
 ]
 Threshold = Annotated[float | None, typer.Option(help="Metres; views further away are no neighbours.")]
+Rounds = Annotated[
+    int | None,
+    typer.Option(min=1, help="Search so many rounds instead of comparing all pairs: for a million views and more."),
+]
 Which = Annotated[
     Literal["images", "all"], typer.Option(help="One view an image, or the further views of its scenes too.")
 ]
@@ -62,6 +67,7 @@ def group(
     consistency: Consistency = 0.5,
     diversity: Diversity = 0.2,
     threshold: Threshold = None,
+    rounds: Rounds = None,
     views: Which = "images",
     source: Source = "estimates",
     split: Split = "train",
@@ -80,25 +86,47 @@ def group(
     find_category(thing)
     _require_file(out)
     # torch comes only after what can be refused without it
-    from baselines.grouping import GroupSettings, group_views, make_report, work_folder, write_groups
+    from baselines.grouping import GroupSettings, make_report
     from wildhoi.devices import find_device
     from wildhoi.view_reading import read_views
 
-    settings = GroupSettings(k, distance, pool, consistency, diversity, threshold, _bytes(memory))
+    settings = GroupSettings(k, distance, pool, consistency, diversity, threshold, rounds, _bytes(memory))
     where, found = find_device(device), read_views(folder, thing, split=split, views=views, source=source)
     provenance = {"data": folder.name, "revision": folder.revision, "split": split, "views": views, "source": source}
-    chosen = make_engine(engine, workers, address, where)
-    with Progress(chosen) as progress, work_folder(out) if out else nullcontext() as work:
-        told = partial(progress, "grouping")
-        groups = group_views(
-            found, settings, device=where, engine=chosen, work=work, provenance=provenance, progress=told
-        )
-        if out is not None:
-            write_groups(out, groups)
+    groups = _group(found, settings, out, where, make_engine(engine, workers, address, where), provenance)
     report = make_report(groups, found)
     if as_json:
         return show_json(report.to_dict() | {"settings": settings.to_dict(), "provenance": provenance})
     _show(report, found.left_out, out)
+
+
+def _group(
+    views: "Views",
+    settings: "GroupSettings",
+    out: Path | None,
+    device: str,
+    engine: "Engine",
+    provenance: Mapping[str, str],
+) -> "Groups":
+    """Group; with a file, what is finished is kept beside it until the file is there."""
+    from baselines.grouping import group_views, work_folder, write_groups
+
+    with Progress(engine) as progress:
+        make = partial(
+            group_views,
+            views,
+            settings,
+            device=device,
+            engine=engine,
+            provenance=provenance,
+            progress=partial(progress, "grouping"),
+        )
+        if out is None:
+            return make()
+        with work_folder(out) as work:
+            groups = make(work=work)
+            write_groups(out, groups)
+    return groups
 
 
 def _require_file(out: Path | None) -> None:
