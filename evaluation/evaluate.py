@@ -21,7 +21,7 @@ from wildhoi.dataset import DataFolder, load_annotations
 from wildhoi.devices import find_device
 from wildhoi.engine import Engine, only_run_in
 from wildhoi.errors import InputError
-from wildhoi.files import canonical_json, read_json, sha256_file, sha256_text
+from wildhoi.files import canonical_json, read_json, remove_unfinished, sha256_file, sha256_text
 from wildhoi.schema import Annotation, BodyKind, Reconstruction
 from wildhoi.submission.defects import Defect, DefectError, errors
 from wildhoi.submission.folder import Submission, check_against
@@ -110,6 +110,7 @@ def evaluate_into(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with only_run_in(folder):
+        remove_unfinished(folder)
         work = folder / WORK
         scores = evaluate(submission, data, protocol, replace(options, work=work), progress)
         write_scores(folder, scores)

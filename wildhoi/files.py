@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from typing import Any
 
 from wildhoi.errors import InputError
 
+UNFINISHED = ".unfinished"
+"""Ends the name of the hidden folder that a file is in until it is whole."""
 ONE_READ = 2**30  # bytes that a single read of a file is sure to give on Linux
 
 
@@ -24,7 +27,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    folder = Path(mkdtemp(UNFINISHED, f".{path.name}.", path.parent))
     temporary = folder / path.name
     try:
         yield temporary
@@ -32,6 +35,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         folder.rmdir()
+
+
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove what writers that were killed left of the files of a folder; for whoever alone writes to it.
+
+    Args:
+        folder: not what is below it; need not be there.
+        name: of the file, if only one is meant.
+    """
+    for left in list(Path(folder).glob(f".{name}.*{UNFINISHED}")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def require_writable(path: Path) -> None:

@@ -151,11 +151,12 @@ class Trainer:
         """Write the diary and keep the state; one process does it for all."""
         standing = self.standing
         if self.accelerator.is_main_process:
-            self.diary.epoch(standing, numbers, self.prior, self.optimiser)
             every = self.options.pictures_every
+            # before the state, with which an epoch is done for good
             if self.picture is not None and every and (standing.epoch % every == 0 or standing.epoch == 1):
                 self.prior.eval()
                 self.picture(self.prior, self.diary.picture(standing.epoch))
+            self.diary.epoch(standing, numbers, self.prior, self.optimiser)
             if self.watch is not None:
                 self.watch(standing.epoch, self.options.epochs, numbers)
         self.accelerator.wait_for_everyone()

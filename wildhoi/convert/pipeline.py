@@ -28,7 +28,7 @@ from wildhoi.convert.shards import join_parts
 from wildhoi.dataset.folder import SPLITS, seal_folder
 from wildhoi.engine import Engine, Local, map_shards, only_run_in
 from wildhoi.errors import InputError
-from wildhoi.files import canonical_json, read_json, sha256_text, write_text
+from wildhoi.files import canonical_json, read_json, remove_unfinished, sha256_text, write_text
 from wildhoi.layout import CONVERTING, IDENTITY
 from wildhoi.schema import BodyKind
 from wildhoi.submission.defects import DefectError
@@ -97,10 +97,13 @@ def run_conversion(
         RunError: another run is writing to `out`, or a worker died.
     """
     out = out.resolve()  # what is removed after a failure must not be a link
-    fresh = not out.is_dir() or not any(out.iterdir())
     settings = _settings(conversion)
-    _claim(out, out / CONVERTING, settings)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; choose another folder, or remove it")
+    out.mkdir(parents=True, exist_ok=True)
     with only_run_in(out), engine or Local() as engine:
+        fresh = not any(out.iterdir())
+        _claim(out, out / CONVERTING, settings)
         report = _prepare(conversion, out, fresh=fresh)
         if strict:
             _refuse_irregular(report)  # before long work is done
@@ -184,6 +187,7 @@ def _claim(out: Path, work: Path, settings: str) -> None:
     """Refuse a folder that holds anything but an unfinished run of this conversion."""
     if (out / IDENTITY).exists():
         shutil.rmtree(work, ignore_errors=True)  # of a run that was cut off right after its end
+        remove_unfinished(out)  # likewise
         raise InputError(f"{out}: is a finished data folder; choose another folder, or remove it")
     if (work / SETTINGS).is_file():
         begun = read_json(work / SETTINGS)
@@ -191,7 +195,7 @@ def _claim(out: Path, work: Path, settings: str) -> None:
             raise InputError(
                 f"{out}: holds an unfinished conversion with other settings; finish that one, or remove the folder"
             )
-    elif out.exists() and (not out.is_dir() or any(path != work for path in out.iterdir())):
+    elif any(path != work for path in out.iterdir()):
         raise InputError(f"{out}: exists and is not empty; choose another folder, or remove it")
     write_text(work / SETTINGS, settings)
 

@@ -5,13 +5,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from wildhoi.errors import InputError, RunError
-from wildhoi.files import canonical_json, read_json, write_text
+from wildhoi.files import canonical_json, read_json, remove_unfinished, write_text
 
 LEDGER = ".fingerprint"
 PARTIAL = ".partial-"
@@ -41,14 +41,41 @@ def only_run_in(out: Path) -> Iterator[None]:
     Raises:
         RunError: another process holds it.
     """
-    descriptor = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _locked(out, f"{out}: another run is writing here; wait for it or choose another folder"):
         yield
-    except BlockingIOError:
-        raise RunError(f"{out}: another run is writing here; wait for it or choose another folder") from None
-    finally:
-        os.close(descriptor)
+
+
+@contextmanager
+def only_writer_of(path: Path) -> Iterator[None]:
+    """Hold the lock of one file that is long in the making; what a writer that was killed left of it is removed.
+
+    The lock is a hidden folder beside the file, so that other files of the folder may be written meanwhile.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    lock.mkdir(parents=True, exist_ok=True)
+    with _locked(lock, f"{path}: another process is writing this file; wait for it or choose another one"):
+        remove_unfinished(path.parent, path.name)
+        try:
+            yield
+        finally:
+            lock.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path, refusal: str) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, FileNotFoundError):
+            raise RunError(refusal) from None
+        if os.fstat(descriptor).st_nlink == 0:  # removed by its holder just now
+            raise RunError(refusal)
+        yield
 
 
 @contextmanager
@@ -57,6 +84,7 @@ def partial_folder(out: Path) -> Iterator[Path]:
 
     Its name is new every time: a worker that has outlived a killed run can write no file of the next one.
     """
+    remove_unfinished(out)  # of the ledger
     for left in out.glob(f"{PARTIAL}*"):
         shutil.rmtree(left, ignore_errors=True)
     partial = Path(mkdtemp(prefix=PARTIAL, dir=out))

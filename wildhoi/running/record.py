@@ -2,12 +2,13 @@
 
 import json
 import math
+import os
 import platform
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ from wildhoi import __version__
 from wildhoi.dataset import DataFolder
 from wildhoi.devices import describe_device
 from wildhoi.errors import InputError
-from wildhoi.files import canonical_json, read_json, sha256_text, write_text
+from wildhoi.files import canonical_json, read_json, remove_unfinished, sha256_text, write_text
 from wildhoi.method import Method
 from wildhoi.running.options import RunOptions
 from wildhoi.running.plan import Batch, samples_digest
-from wildhoi.submission.folder import MANIFEST, PREDICTIONS
 from wildhoi.submission.merge import join_environments
 
 RUN, DIARY, STATE, CHECKPOINTS = "run.json", "run.jsonl", "state", "checkpoints"
@@ -94,7 +94,7 @@ def start_folder(out: Path, record: Record, *, resume: bool) -> None:
     Raises:
         InputError: it holds something and `resume` is not set, or something that is no run, or another run.
     """
-    _sweep(out)
+    remove_unfinished(out)
     held = {path.name for path in out.iterdir()}
     if held and not resume:
         hint = "--resume goes on with a run; or choose another folder" if RUN in held else "choose another folder"
@@ -105,13 +105,6 @@ def start_folder(out: Path, record: Record, *, resume: bool) -> None:
         _require_same(out, read_json(out / RUN), record)
     else:
         write_text(out / RUN, json.dumps(dict(record.facts), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _sweep(out: Path) -> None:
-    """Remove what a writer that was killed left: hidden folders of half a file."""
-    for name in (RUN, PREDICTIONS, MANIFEST):
-        for left in out.glob(f".{name}.*"):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _require_same(out: Path, held: Any, record: Record) -> None:
@@ -163,10 +156,16 @@ class Diary:
         self.path = out / DIARY
 
     def write(self, event: str, **facts: Any) -> None:
-        """Append a line in one piece, so that whoever is killed leaves whole lines."""
-        line = json.dumps({"event": event, "time": _now(), **facts}, ensure_ascii=False) + "\n"
-        with self.path.open("ab", buffering=0) as stream:
-            stream.write(line.encode())
+        """Append a line in one piece, so that whoever is killed leaves whole lines.
+
+        A disk that is full may cut it: the next line begins anew.
+        """
+        line = json.dumps({"event": event, "time": _now(), **facts}, ensure_ascii=False).encode() + b"\n"
+        with self.path.open("a+b", buffering=0) as stream:
+            if stream.tell() and not _has_end(stream):
+                line = b"\n" + line
+            while line:
+                line = line[stream.write(line) :]
 
     def environments(self) -> dict[str, Any]:
         """What computed the batches: one environment, with lists where several starts had different ones."""
@@ -192,6 +191,12 @@ class Diary:
 def _table(value: Any) -> dict[str, Any]:
     """A table of a line that was read; an empty one where it has none, or something else."""
     return value if isinstance(value, dict) else {}
+
+
+def _has_end(stream: FileIO) -> bool:
+    """Whether the last line of a file has its end."""
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) == b"\n"
 
 
 def _now() -> str:

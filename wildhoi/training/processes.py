@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from wildhoi.engine import only_run_in
 from wildhoi.errors import InputError, RunError
+from wildhoi.files import remove_unfinished
 
 if TYPE_CHECKING:
     from baselines.training.options import TrainOptions
@@ -49,7 +50,8 @@ def is_first_process() -> bool:
 def only_training_in(out: Path) -> Iterator[None]:
     """Hold the lock of a folder for all processes of a launch: the first takes it and tells the others.
 
-    The folder is made if absent, and removed again where nothing was written to it.
+    The folder is made if absent, and removed again where nothing was written to it; what a training that was killed
+    left of half a file is removed.
 
     Raises:
         RunError: another training writes to the folder; on every process, so that none waits for the first.
@@ -74,6 +76,8 @@ def _locked(out: Path) -> Iterator[None]:
     new = not out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
     with only_run_in(out):
+        for place in (out, *(path for path in out.iterdir() if path.is_dir())):
+            remove_unfinished(place)
         try:
             yield
         finally:
