@@ -16,7 +16,7 @@ import wildhoi
 from baselines.encoders import NONE
 from baselines.plain import from_plain
 from baselines.prior import Prior, PriorConfig
-from wildhoi.errors import InputError, MissingAssetError, WildhoiError
+from wildhoi.errors import InputError, MissingAssetError, RunError, WildhoiError
 from wildhoi.files import atomic_path, canonical_json, read_json, sha256_file, sha256_text, write_text
 from wildhoi.mean_maps import Means, read_mean_maps
 from wildhoi.objects import Category
@@ -257,9 +257,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(path))
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(path))
+    except SafetensorError as error:
+        reason = str(error).removeprefix("Error while serializing: ")
+        raise RunError(f"{path.name}: cannot be written ({reason}); what is kept stays") from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

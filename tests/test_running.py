@@ -20,7 +20,7 @@ from wildhoi.method import Moment
 from wildhoi.running import RunOptions, Watch
 from wildhoi.running.plan import plan_batches
 from wildhoi.running.record import plain
-from wildhoi.running.work import is_out_of_memory
+from wildhoi.engine.working import is_out_of_memory
 from wildhoi.schema import Failure
 from wildhoi.submission.folder import check_submission
 

@@ -1,12 +1,17 @@
 """The commands whose work is long, on inputs so small that each takes about a second."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from training_sets import THING
 
+KILLS = int(os.environ.get("WILDHOI_KILLS", "3"))
+"""How often each command is killed."""
+LONG = KILLS > 3
+"""Whether there is time for more than the default tests do."""
 OBJECTS = "tennis,cello"
 TRAIN = ["--epochs", 2, "--k", 2, "--device", "cpu"] + [
     word
@@ -17,13 +22,29 @@ TRAIN = ["--epochs", 2, "--k", 2, "--device", "cpu"] + [
 
 @dataclass(frozen=True)
 class Inputs:
-    """What commands read: a raw release, an open set, a submission, a set to train on with its mean maps."""
+    """What commands read, in a folder: a raw release, an open set, a submission, a set to train on with its maps."""
 
-    raw: Path
-    data: Path
-    submission: Path
-    train: Path
-    means: Path
+    place: Path
+
+    @property
+    def raw(self) -> Path:
+        return self.place / "raw"
+
+    @property
+    def data(self) -> Path:
+        return self.place / "data"
+
+    @property
+    def submission(self) -> Path:
+        return self.place / "submission"
+
+    @property
+    def train(self) -> Path:
+        return self.place / "train"
+
+    @property
+    def means(self) -> Path:
+        return self.place / "means.npz"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from endurance.commands import COMMANDS, GROUP, LONGER, Inputs
 from endurance.contents import contents, hidden
+from endurance.places import used
 from endurance.starting import Ended, run
 from training_sets import THING, write_made, write_means
 
@@ -19,10 +20,12 @@ TRIMMED = Path(__file__).parents[1] / "data" / "fixtures" / "wildhoi_raw"
 
 @dataclass(frozen=True)
 class Whole:
-    """What an undisturbed start left, and how it went."""
+    """What an undisturbed start left, and how it went; bytes on the disk, and of the largest file."""
 
     ended: Ended
     contents: dict
+    bytes: int
+    largest: int
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +37,8 @@ def inputs(tmp_path_factory):
     (place / "raw" / "train_test_split.json").write_text(json.dumps({"skateboard": split["skateboard"]}))
     with unchecked():
         write_made(place / "train", (THING,), 12)
-    found = Inputs(
-        place / "raw", place / "data", place / "submission", place / "train", write_means(place / "means.npz", THING)
-    )
+        write_means(place / "means.npz", THING)
+    found = Inputs(place)
     for name, out in (("make", found.data), ("run", found.submission)):
         ended = run(COMMANDS[name].line(found, out), out)
         assert ended.code == 0, ended.said
@@ -54,7 +56,8 @@ def whole(inputs, tmp_path_factory):
             ended = run(EVERY[name].line(inputs, out), out)
             assert ended.code == 0, ended.said
             assert not hidden(out)
-            found[name] = Whole(ended, contents(out))
+            largest = max(path.stat().st_size for path in out.rglob("*"))
+            found[name] = Whole(ended, contents(out), used(out), largest)
         return found[name]
 
     return undisturbed

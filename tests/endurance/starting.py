@@ -93,9 +93,9 @@ def run_killed(words: list, out: Path, seconds: float, *troubles: Trouble, group
     return started.end()
 
 
-def run_killed_at(words: list, out: Path, change: int) -> Ended:
+def run_killed_at(words: list, out: Path, change: int, *troubles: Trouble) -> Ended:
     """Run `wildhoi WORDS` and end it without warning just before so many-th change of a file."""
-    return run(words, out, partial(kill_at, change))
+    return run(words, out, *troubles, partial(kill_at, change))
 
 
 def _context():

@@ -1,17 +1,15 @@
 """Two processes that want to write into the same folder: one does, the other is refused in a clear line."""
 
-import os
 import time
 from functools import partial
 
 import pytest
 from endurance.child import pause_at
-from endurance.commands import COMMANDS, GROUP
+from endurance.commands import COMMANDS, GROUP, KILLS
 from endurance.contents import contents, hidden
 from endurance.starting import LONGEST, refusal, run, start
 
 BOTH = COMMANDS | {"group": GROUP}
-RACES = int(os.environ.get("WILDHOI_KILLS", "3")) // 3
 OVER = ("is a finished data folder", "exists and is not empty", "holds a finished training")
 
 
@@ -30,7 +28,7 @@ def test_a_second_process_is_refused_while_the_first_works(name, inputs, whole, 
     assert contents(out) == left_alone.contents
 
 
-@pytest.mark.parametrize("number", range(RACES))
+@pytest.mark.parametrize("number", range(KILLS // 3))
 @pytest.mark.parametrize("name", BOTH)
 def test_of_two_processes_that_start_at_once_one_does_the_work(name, number, inputs, whole, tmp_path):
     command, left_alone, out = BOTH[name], whole(name), tmp_path / "out"

@@ -81,6 +81,11 @@ class Part:
     read: Callable[[Any, Log], Iterator[Sample] | Iterator[Annotation] | Iterator[SceneView]]
     spec: Any
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What it is about, for messages: its images where their names are known."""
+        return tuple(getattr(self.spec, "names", ())) or (f"{self.kind} of {self.object}, {self.split}",)
+
 
 @dataclass(frozen=True)
 class PartNotes:

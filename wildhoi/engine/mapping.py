@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from wildhoi.engine.base import Engine, Outcome
 from wildhoi.engine.folder import only_run_in, partial_folder, publish, require_safe, take_stock
 from wildhoi.engine.local import Local
+from wildhoi.engine.working import is_out_of_memory
 from wildhoi.errors import InputError, MissingAssetError, RunError, WildhoiError
 
 Shard = TypeVar("Shard")
@@ -120,10 +121,9 @@ class _Run:
             return
         if error is not None and (final := _ends_the_run(error)) is not None:
             self.stopped[key] = final
-        elif outcome.death or isinstance(error, OSError | MemoryError):
+        elif error is None or isinstance(error, OSError) or is_out_of_memory(error):
             self._try_again(key, outcome.death, error)
         else:
-            assert error is not None
             self.failures[key] = self._failure(key, error)
 
     def _publish(self, outcome: Outcome) -> Exception | None:

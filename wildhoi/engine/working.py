@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import resource
 import sys
 import traceback
@@ -13,6 +14,18 @@ from typing import Any
 from wildhoi.engine.base import Work
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|alloc_failed|(can't|cannot|could not|unable to|failed to) allocate", re.IGNORECASE
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory did not suffice, on the processor or on a GPU."""
+    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def attempt(work: Work, shard: Any, path: Path) -> tuple[Any, Exception | None]:

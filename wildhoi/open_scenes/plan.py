@@ -74,6 +74,11 @@ class Chunk:
     kinds: tuple[str, ...]
     device: str
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The scenes, for messages."""
+        return self.names
+
 
 def plan_open(request: Request, out: Path) -> Conversion:
     """Plan a data set of the open set's form.

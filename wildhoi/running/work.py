@@ -2,7 +2,6 @@
 
 import gc
 import math
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wildhoi.dataset import SampleFinder, open_folder
+from wildhoi.engine.working import is_out_of_memory
 from wildhoi.errors import RunError, WildhoiError
 from wildhoi.method import Method, Moment, Setup
 from wildhoi.running.plan import Batch
@@ -24,9 +24,6 @@ from wildhoi.threads import one_thread
 
 Records = list[Reconstruction | Failure]
 
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|not enough memory|alloc_failed|(can't|cannot|could not|unable to|failed to) allocate", re.IGNORECASE
-)
 CHECKPOINT = ".npz"
 
 
@@ -214,13 +211,6 @@ def _wrong(record: Any, image_id: str) -> str:
 
 def _timed(record: Reconstruction | Failure, seconds: float) -> Reconstruction | Failure:
     return record if record.seconds is not None else replace(record, seconds=seconds)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory did not suffice, on the processor or on a GPU."""
-    if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
-        return True
-    return isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def _free_memory() -> None:
