@@ -1,9 +1,10 @@
 # make demo: methods side by side on shipped data.   make test: the tests.   make lint: style, types, import contracts.
 # make fuzz: 100,000 hostile inputs for every parser of foreign files; FUZZ='TARGET --inputs N' for some of them.
+# make endurance: kills, full disks and a soak, for two hours.
 PYTHON ?= python3
 PIP = .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint benchmark fuzz assets clean
+.PHONY: demo test lint benchmark fuzz endurance assets clean
 
 demo: .venv/installed
 	@.venv/bin/wildhoi demo -o build/demo
@@ -16,6 +17,9 @@ lint: .venv/test-installed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+
+endurance: .venv/test-installed
+	WILDHOI_KILLS=20 .venv/bin/python -m pytest -n auto tests/endurance
 
 benchmark: .venv/test-installed
 	.venv/bin/python -m pytest tests/benchmarks --benchmark-only --benchmark-columns=min,median,rounds

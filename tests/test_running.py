@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -15,12 +13,12 @@ from run_methods import Toy, kill_once, make_runnable, plain_samples, record, ru
 from wildhoi.dataset import SampleFinder
 from wildhoi.devices import describe_device, find_device
 from wildhoi.engine import Local, only_run_in
+from wildhoi.engine.working import is_out_of_memory
 from wildhoi.errors import InputError, MissingAssetError, RunError
 from wildhoi.method import Moment
 from wildhoi.running import RunOptions, Watch
 from wildhoi.running.plan import plan_batches
 from wildhoi.running.record import plain
-from wildhoi.engine.working import is_out_of_memory
 from wildhoi.schema import Failure
 from wildhoi.submission.folder import check_submission
 
@@ -337,20 +335,6 @@ def test_a_checkpoint_lives_until_its_batch_is_finished(data, out, whole):
     assert len(steps) == len(set(steps)) == 10 * len(plan_batches(data, RunOptions(batch=2)))
     assert list((out / "state" / "checkpoints").iterdir()) == []
     assert without_seconds(submission.rows) == whole
-
-
-KILLED = Path(__file__).parent / "killed_runs.py"
-
-
-def test_a_run_killed_at_any_change_of_a_file_goes_on_and_ends_in_the_same(tmp_path):
-    data = make_runnable(tmp_path / "data", plain_samples({"tennis": 3, "cello": 2}))
-    words = [sys.executable, str(KILLED), str(data.path), str(tmp_path), "13"]
-    path = {"PYTHONPATH": os.pathsep.join([str(KILLED.parent), str(KILLED.parents[1])])}
-    done = subprocess.run(words, env=os.environ | path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads(done.stdout)
-    assert report["killed"] == len(report["points"]) >= 4, report
-    assert report["different"] == [] and report["repeated"] == [], report
 
 
 def test_several_processes_end_in_the_same_even_if_one_dies(data, out, whole):

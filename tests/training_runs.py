@@ -1,7 +1,6 @@
-"""Trainings in processes of their own: one that is killed, or several that share the work.
+"""Trainings in several processes that share the work.
 
-Usage: training_runs.py killed DATA MEANS OUT N, which ends without warning before the N-th change of a file in OUT; or,
-under torchrun, training_runs.py spread DATA MEANS OUT.
+Usage, under torchrun: training_runs.py DATA MEANS OUT.
 """
 
 import hashlib
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from killed_runs import kill_at
 from training_sets import (
     ENCODER,
     FLOW,
@@ -80,13 +78,6 @@ def case_trainer(name: str, folder: Path, accelerator: Any = None) -> Any:
     return tiny_trainer(folder, examples, options, accelerator=accelerator, architecture=case.architecture)
 
 
-def killed(data: Path, means: Path, out: Path, number: int) -> None:
-    """Train as the command does, until the end comes."""
-    diary.KEEP_EVERY = 0.0
-    kill_at(number, out)
-    train_flow_prior(open_folder(data), THING, out, OPTIONS | {"contact": str(means)}, device="cpu")
-
-
 def spread(data: Path, means: Path, out: Path) -> None:
     """Train on this process's share; tells what this process has in the end, as OUT/RANK.json and arrays."""
     from accelerate import Accelerator
@@ -129,15 +120,5 @@ def digest(weights: dict[str, np.ndarray]) -> str:
     return found.hexdigest()
 
 
-def main() -> None:
-    """Do what the first word says."""
-    what, *words = sys.argv[1:]
-    data, means, out = map(Path, words[:3])
-    if what == "killed":
-        killed(data, means, out, int(words[3]))
-    else:
-        spread(data, means, out)
-
-
 if __name__ == "__main__":
-    main()
+    spread(*map(Path, sys.argv[1:]))

@@ -15,7 +15,7 @@ LONG = KILLS > 3
 OBJECTS = "tennis,cello"
 TRAIN = ["--epochs", 2, "--k", 2, "--device", "cpu"] + [
     word
-    for setting in ("batch=8", "draws=2", "size=16", "context=4", "pictures_every=1", "patience=2", "held_out=0.2")
+    for setting in ("batch=8", "draws=2", "size=16", "context=4", "pictures_every=1", "patience=2", "held_out=0.1")
     for word in ("--set", setting)
 ]
 

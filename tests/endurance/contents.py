@@ -29,9 +29,8 @@ def content(path: Path) -> Any:
 
 
 def timeless_rows(path: Path) -> list[dict[str, Any]]:
-    return [
-        {name: value for name, value in row.items() if name != "seconds"} for row in pq.read_table(path).to_pylist()
-    ]
+    rows = pq.read_table(path).to_pylist()
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 def diary(path: Path) -> list[str]:

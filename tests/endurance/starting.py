@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import forkserver, get_context
@@ -44,10 +45,8 @@ class Started:
     def end(self) -> Ended:
         """Wait for the end, and for that of all processes it had started."""
         if self.told.poll(LONGEST):
-            try:
+            with suppress(EOFError):  # it was killed
                 self.took = self.told.recv()
-            except EOFError:
-                pass
         self.process.join(LONGEST)
         wait_for_session(self.process.pid)
         said = self.log.read_text(errors="replace")

@@ -31,7 +31,7 @@ def assert_flat(held):
 
 
 def test_memory_is_flat_over_many_rounds_which_all_score_the_same(tmp_path):
-    found = soaked(tmp_path, *((250, 20) if LONG else (8, 6)))
+    found = soaked(tmp_path, *((250, 20) if LONG else (4, 6)))
     assert_flat(found["after"])
     assert found["seals"] == 1
 

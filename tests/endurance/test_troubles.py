@@ -94,7 +94,7 @@ def read_only_folder(place):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_result_depends_on_a_clock(name, inputs, whole, tmp_path):
-    """The first start is ahead, is killed and leaves files of the future; inputs are of the past; the clock goes back."""
+    """Inputs are old; a first start is ahead of time and is killed; then the clock is back, and its files are newer."""
     command, left_alone, out = COMMANDS[name], whole(name), tmp_path / "out"
     given = aged(inputs, tmp_path / "inputs", -50 * YEAR)
     ahead = partial(child.turn_clock, 10 * YEAR)

@@ -70,7 +70,7 @@ def spread(tmp_path_factory):
     (out / "locked").mkdir()
     with only_run_in(out / "locked"):
         launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
-        done = program(*launch, TESTS / "training_runs.py", "spread", made[0].path, made[1], out)
+        done = program(*launch, TESTS / "training_runs.py", made[0].path, made[1], out)
     assert done.returncode == 0, done.stderr
     return Spread(out, [json.loads((out / f"{rank}.json").read_text()) for rank in (0, 1)], made)
 

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from training_sets import (
     gaussian_examples,
     interrupted_after,
     lines_of,
-    program,
     refused,
     same_weights,
     stop_after,
@@ -231,13 +229,6 @@ def test_a_full_disk_leaves_the_last_good_prior(tmp_path, monkeypatch):
         tiny_trainer(tmp_path).run()
     monkeypatch.undo()
     assert same_weights(stored(tmp_path), kept)
-
-
-def test_a_killed_training_goes_on_to_the_same_end(few, tmp_path):
-    done = program(TESTS / "training_runs.py", "killed", few[0].path, few[1], tmp_path / "out", 60)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not failure(trained, few[:2], tmp_path / "out", THING, resume=True, **OPTIONS)
-    assert result(tmp_path / "out") == few[2]
 
 
 CHANGES = {
