@@ -81,7 +81,7 @@ def measure(
 
     Rounded to float32, so that equal views are at equal distances.
     """
-    there = lines.flatten(1)[near].to(kind).mT.contiguous().unflatten(1, lines.shape[1:]).transpose(0, 1)
+    there = lines.flatten(1)[near].to(kind).mT.contiguous().view(len(near), *lines.shape[1:], -1).transpose(0, 1)
     distances = line_distances(lines[here].to(kind).transpose(0, 1), there, distance).float()
     return distances.masked_fill_(near == here[:, None], torch.inf), there
 

@@ -24,7 +24,7 @@ from baselines.grouping.table import write_table
 from wildhoi import __version__
 from wildhoi.engine import Engine, Local, map_shards, only_run_in
 from wildhoi.errors import InputError
-from wildhoi.files import canonical_json
+from wildhoi.files import canonical_json, remove_unfinished
 from wildhoi.views import Views
 
 DEFAULT = GroupSettings()
@@ -41,6 +41,7 @@ def work_folder(out: Path) -> Iterator[Path]:
     folder = out.absolute().with_name(f".{out.name}.work")
     folder.mkdir(parents=True, exist_ok=True)
     with only_run_in(folder):
+        remove_unfinished(out.absolute().parent, out.name)
         yield folder
         shutil.rmtree(folder)
 

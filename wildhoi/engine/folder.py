@@ -41,34 +41,10 @@ def only_run_in(out: Path) -> Iterator[None]:
     Raises:
         RunError: another process holds it.
     """
-    with _locked(out, f"{out}: another run is writing here; wait for it or choose another folder"):
-        yield
-
-
-@contextmanager
-def only_writer_of(path: Path) -> Iterator[None]:
-    """Hold the lock of one file that is long in the making; what a writer that was killed left of it is removed.
-
-    The lock is a hidden folder beside the file, so that other files of the folder may be written meanwhile.
-
-    Raises:
-        RunError: another process holds it.
-    """
-    lock = path.with_name(f".{path.name}.lock")
-    lock.mkdir(parents=True, exist_ok=True)
-    with _locked(lock, f"{path}: another process is writing this file; wait for it or choose another one"):
-        remove_unfinished(path.parent, path.name)
-        try:
-            yield
-        finally:
-            lock.rmdir()
-
-
-@contextmanager
-def _locked(folder: Path, refusal: str) -> Iterator[None]:
+    refusal = f"{out}: another run is writing here; wait for it or choose another folder"
     with ExitStack() as held:
         try:
-            descriptor = os.open(folder, os.O_RDONLY)
+            descriptor = os.open(out, os.O_RDONLY)
             held.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, FileNotFoundError):
