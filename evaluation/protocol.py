@@ -168,9 +168,7 @@ def _check_values(path: Path, raw: dict[str, Any]) -> None:
     try:
         canonical_json(raw)
     except (TypeError, ValueError):
-        raise InputError(
-            f"{path}: holds a date, or a number that is not finite; a protocol's hash has neither"
-        ) from None
+        raise InputError(f"{path}: holds a date, or a number that is not finite; its hash has neither") from None
     if raw["surface_points"] > raw["points"]:
         raise InputError(f"{path}: surface_points is {raw['surface_points']}, want at most points, {raw['points']}")
 
