@@ -184,11 +184,8 @@ def read_prior(folder: Path, template: Template, device: str = "cpu") -> Trained
     config = from_plain(PriorConfig, content.get("prior"), str(where))
     _require_same(where, content, config, template)
     prior = _with_weights(place / WEIGHTS, config, content, device)
-    return TrainedPrior(prior, _read_contact(place / CONTACT, template, content.get("contact")), _facts(content))
-
-
-def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name not in ("format", "architecture")}
+    facts = {name: value for name, value in content.items() if name not in ("format", "architecture")}
+    return TrainedPrior(prior, _read_contact(place / CONTACT, template, content.get("contact")), facts)
 
 
 def _require_same(where: Path, content: Mapping[str, Any], config: PriorConfig, template: Template) -> None:
@@ -262,9 +259,8 @@ def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(path))
-    except SafetensorError as error:
-        reason = str(error).removeprefix("Error while serializing: ")
-        raise RunError(f"{path.name}: cannot be written ({reason}); what is kept stays") from None
+    except SafetensorError as error:  # a full disk is one
+        raise RunError(f"{path.name}: cannot be written ({error}); mend that: --resume goes on") from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
