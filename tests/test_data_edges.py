@@ -132,7 +132,7 @@ def test_success_is_a_number_or_a_truth_value(tmp_path, raw, success, said):
 
 
 def test_a_row_group_that_unpacks_to_too_much_is_not_read(converted, monkeypatch):
-    monkeypatch.setattr("wildhoi.dataset.loading.MAX_GROUP_BYTES", 100)
+    monkeypatch.setattr("wildhoi.dataset.finding.MAX_GROUP_BYTES", 100)
     with pytest.raises(InputError, match=r"a row group of .* bytes unpacked"):
         load_samples(converted, "test")
 

@@ -114,6 +114,14 @@ COMMANDS = {
             ("--resume",),
             workers=False,
         ),
+        Command(
+            "group",
+            lambda given, out: [
+                "group", "--data", given.train, "--object", THING, "--k", 2, "--device", "cpu",
+                "-o", out / "groups.npz",
+            ],
+            _there("groups.npz"),
+        ),
     )
 }  # fmt: skip
 LONGER = {
@@ -138,9 +146,3 @@ LONGER = {
     )
 }  # fmt: skip
 """What only the long tests do: scenes that are solved, and a method that keeps what it has of a batch."""
-GROUP = Command(
-    "group",
-    lambda given, out: ["group", "--data", given.train, "--object", THING, "--k", 2, "-o", out / "groups.npz"],
-    _there("groups.npz"),
-    workers=False,
-)

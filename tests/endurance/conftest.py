@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from endurance.commands import COMMANDS, GROUP, LONGER, Inputs
+from endurance.commands import COMMANDS, LONGER, Inputs
 from endurance.contents import contents, hidden
 from endurance.places import used
 from endurance.starting import Ended, run
@@ -14,7 +14,7 @@ from training_sets import THING, write_made, write_means
 
 from submissions import unchecked
 
-EVERY = COMMANDS | LONGER | {"group": GROUP}
+EVERY = COMMANDS | LONGER
 TRIMMED = Path(__file__).parents[1] / "data" / "fixtures" / "wildhoi_raw"
 
 

@@ -5,17 +5,16 @@ from functools import partial
 
 import pytest
 from endurance.child import pause_at
-from endurance.commands import COMMANDS, GROUP, KILLS
+from endurance.commands import COMMANDS, KILLS
 from endurance.contents import contents, hidden
 from endurance.starting import LONGEST, refusal, run, start
 
-BOTH = COMMANDS | {"group": GROUP}
 OVER = ("is a finished data folder", "exists and is not empty", "holds a finished training")
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_second_process_is_refused_while_the_first_works(name, inputs, whole, tmp_path):
-    command, left_alone, out, gate = BOTH[name], whole(name), tmp_path / "out", tmp_path / "gate"
+    command, left_alone, out, gate = COMMANDS[name], whole(name), tmp_path / "out", tmp_path / "gate"
     first = start(command.line(inputs, out), out, partial(pause_at, left_alone.ended.changes // 2, gate))
     wait_for(gate.with_name("paused"))
     second = run(command.line(inputs, out), out)
@@ -29,9 +28,9 @@ def test_a_second_process_is_refused_while_the_first_works(name, inputs, whole, 
 
 
 @pytest.mark.parametrize("number", range(KILLS // 3))
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_of_two_processes_that_start_at_once_one_does_the_work(name, number, inputs, whole, tmp_path):
-    command, left_alone, out = BOTH[name], whole(name), tmp_path / "out"
+    command, left_alone, out = COMMANDS[name], whole(name), tmp_path / "out"
     started = [start(command.line(inputs, out), out) for _ in range(2)]
     ended = sorted((each.end() for each in started), key=lambda each: each.code)
     assert ended[0].code == 0, ended
