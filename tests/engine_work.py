@@ -53,6 +53,8 @@ def write(job: Job, path: Path) -> int:
             raise MemoryError("cannot allocate 8 GiB")
         case "memory":
             raise MemoryError("cannot allocate 8 GiB")
+        case "no tensor":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 GiB")
         case "full":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         case "exit":

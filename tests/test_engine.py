@@ -185,9 +185,12 @@ def test_memory_that_is_short_is_tried_again_at_the_end(workers, log, out):
 
 
 @BOTH
-def test_memory_that_never_suffices_is_told_after_three_tries(workers, log, out):
-    shards = jobs(log) | {"b.txt": Job("", log, "memory", ids=tuple(f"image-{n}" for n in range(7)))}
-    told = r"shard b\.txt \(image-0, .*image-4 and 2 more\): MemoryError: cannot allocate 8 GiB"
+@pytest.mark.parametrize(
+    ("action", "told"), [("memory", "MemoryError: cannot allocate 8 GiB"), ("no tensor", "RuntimeError: DefaultCPU")]
+)
+def test_memory_that_never_suffices_is_told_after_three_tries(workers, action, told, log, out):
+    shards = jobs(log) | {"b.txt": Job("", log, action, ids=tuple(f"image-{n}" for n in range(7)))}
+    told = rf"shard b\.txt \(image-0, .*image-4 and 2 more\): {told}"
     with pytest.raises(RunError, match=told):
         map_shards(write, shards, out, engine=Local(workers))
     assert calls(log).count("b.txt") == 3 and len(published(out)) == 3

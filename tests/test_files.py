@@ -1,10 +1,21 @@
 import json
+import shutil
 
 import pytest
 
 import submissions
 from wildhoi.errors import InputError
-from wildhoi.files import atomic_path, canonical_json, read_json, require_writable, sha256_file, sha256_text, write_text
+from wildhoi.files import (
+    UNFINISHED,
+    atomic_path,
+    canonical_json,
+    read_json,
+    remove_unfinished,
+    require_writable,
+    sha256_file,
+    sha256_text,
+    write_text,
+)
 
 
 def test_atomic_path_makes_the_folder_and_the_file(tmp_path):
@@ -35,6 +46,28 @@ def test_atomic_path_replaces(tmp_path):
     for text in ("one", "two"):
         write_text(tmp_path / "naïve name.txt", text)
     assert (tmp_path / "naïve name.txt").read_text() == "two"
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    for name in ("file.txt", "other.txt"):
+        with atomic_path(tmp_path / name) as temporary:
+            shutil.copytree(temporary.parent, tmp_path / f".{name}.left{UNFINISHED}")
+            temporary.write_text("whole")
+    (tmp_path / ".git").mkdir()
+    remove_unfinished(tmp_path, "file.txt")
+    assert submissions.files_below(tmp_path) == {"file.txt", "other.txt", ".git", f".other.txt.left{UNFINISHED}"}
+    remove_unfinished(tmp_path)
+    assert submissions.files_below(tmp_path) == {"file.txt", "other.txt", ".git"}
+    remove_unfinished(tmp_path / "absent")
+
+
+def test_what_is_written_is_known_by_its_name_until_it_is_whole(tmp_path):
+    with atomic_path(tmp_path / "file.txt") as temporary:
+        temporary.write_text("half")
+        remove_unfinished(tmp_path)
+        assert not temporary.exists()
+        temporary.parent.mkdir()
+        temporary.write_text("whole")
 
 
 def test_canonical_json_does_not_depend_on_order():

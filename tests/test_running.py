@@ -349,6 +349,17 @@ def test_several_processes_end_in_the_same_even_if_one_dies(data, out, whole):
     assert not any((out / "state" / "checkpoints").iterdir())
 
 
+def test_a_line_that_a_full_disk_has_cut_does_not_take_the_next_with_it(data, out):
+    run(Toy(), data, out, batch=2)
+    manifest = (out / "submission.yaml").read_bytes()
+    with (out / "run.jsonl").open("a") as stream:
+        stream.write('{"event": "batch", "key"')
+    run(Toy(), data, out, batch=2, resume=True)
+    *_, cut, start = (out / "run.jsonl").read_text().splitlines()
+    assert not cut.endswith("}") and json.loads(start)["event"] == "start"
+    assert (out / "submission.yaml").read_bytes() == manifest
+
+
 def test_a_method_that_cannot_travel_is_said(data, out):
     with pytest.raises(InputError, match=r"cannot be sent to another process.*--workers 1"):
         run(Toy(lambda *_: None), data, out, engine=Local(2))

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 ALLOWED = (".fingerprint",)
 """Hidden files that belong to a result: the ledger of finished batches."""
+FOLDER = "folder"
 TIMES = {"time", "seconds", "images_per_second", "batches"}
 
 
@@ -19,7 +20,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def content(path: Path) -> Any:
     if path.is_dir():
-        return "folder"
+        return FOLDER
     if path.suffix == ".jsonl":
         return diary(path)
     data = path.read_bytes()

@@ -2,11 +2,12 @@
 
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 from endurance.child import spawn_workers
 from endurance.commands import COMMANDS, KILLS, LONG, LONGER
-from endurance.contents import contents, hidden
+from endurance.contents import FOLDER, contents, hidden
 from endurance.starting import run, run_killed, run_killed_at
 
 CHOSEN = COMMANDS | LONGER if LONG else COMMANDS
@@ -53,6 +54,24 @@ def test_a_command_killed_at_a_change_of_a_file_ends_in_the_same_files(name, num
     ended = run_killed_at(command.line(inputs, out), out, change)
     assert ended.killed, ended.said
     assert_nothing_is_claimed(command, out, left_alone)
+    assert_goes_on(command, inputs, out, left_alone)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_temporary_file_is_read_as_a_result(name, inputs, whole, tmp_path):
+    """Beside every file that is there already lies half of one, as a writer leaves it that is killed."""
+    command, left_alone, out = COMMANDS[name], whole(name), tmp_path / "out"
+    ended = run_killed_at(command.line(inputs, out), out, left_alone.ended.changes * 3 // 4)
+    assert ended.killed, ended.said
+    files = [path for path, held in left_alone.contents.items() if held != FOLDER]
+    for path in [path for path in files if (out / path).parent.is_dir()]:
+        half = (out / path).with_name(f".{Path(path).name}.planted.unfinished")
+        half.mkdir()
+        (half / Path(path).name).write_text("half")
+    for folder in {path.parent for path in out.rglob(".fingerprint")}:
+        (folder / ".partial-planted").mkdir()
+        for path in folder.iterdir():
+            (folder / ".partial-planted" / path.name).write_text("half")
     assert_goes_on(command, inputs, out, left_alone)
 
 
