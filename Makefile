@@ -1,6 +1,6 @@
 # make demo: methods side by side on shipped data.   make test: the tests.   make lint: style, types, import contracts.
 # make fuzz: 100,000 hostile inputs for every parser of foreign files; FUZZ='TARGET --inputs N' for some of them.
-# make endurance: kills, full disks and a soak, for two hours.
+# make endurance: kills, full disks, short memory and a soak, for hours.
 PYTHON ?= python3
 PIP = .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt
 

@@ -202,3 +202,15 @@ def run_short_of_memory(most: int, never: str, out: Path) -> None:
         return whole(method, samples, setup)
 
     baselines.isolation.Isolation.reconstruct = short
+
+
+def train_short_of_memory(epoch: int, out: Path) -> None:
+    """Let memory be too small from an epoch on."""
+    whole = baselines.training.loop.Trainer._epoch
+
+    def short(trainer):
+        if trainer.standing.epoch == epoch:
+            too_much()
+        whole(trainer)
+
+    baselines.training.loop.Trainer._epoch = short

@@ -186,3 +186,11 @@ def test_batches_too_large_for_the_memory_are_cut_and_an_image_that_is_becomes_a
     wanted = {row["image_id"]: row for row in timeless_rows(inputs.submission / "predictions.parquet")}
     assert rows.pop(never)["reason"] == "out of memory"
     assert rows == {name: row for name, row in wanted.items() if name != never}
+
+
+def test_a_training_that_memory_does_not_suffice_for_is_told_and_goes_on(inputs, whole, tmp_path):
+    command, out = COMMANDS["train"], tmp_path / "out"
+    ended = run(command.line(inputs, out), out, partial(child.train_short_of_memory, 1))
+    assert ended.code == 1
+    assert "error: memory did not suffice: " in refusal(ended) and "--resume" in ended.said
+    assert_finishes(command, inputs, out, whole("train"))

@@ -46,6 +46,9 @@ from wildhoi.errors import WildhoiError, printable
 from wildhoi.schema import BodyKind
 
 INTERRUPTED = 130  # what the parser makes of Ctrl-C
+MEMORY_HINT = (
+    "finished work is kept, the same command goes on (a run or a training: with --resume); ask for less at once"
+)
 SHOWN_DEFECTS = 20  # beside the one in the headline
 
 app = typer.Typer(
@@ -175,9 +178,18 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("WILDHOI_DEBUG"):
             raise
-        reason = " ".join(str(error).split())
-        say(f"error: a defect of wildhoi itself: {type(error).__name__}: {reason}; WILDHOI_DEBUG=1 shows where")
+        say(f"error: {_unexpected(error)}")
         sys.exit(1)
+
+
+def _unexpected(error: Exception) -> str:
+    """What to say of an error that nobody has foreseen, but for memory, which may be short anywhere."""
+    from wildhoi.engine.working import is_out_of_memory
+
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if is_out_of_memory(error):
+        return f"memory did not suffice: {reason}; {MEMORY_HINT}"
+    return f"a defect of wildhoi itself: {reason}; WILDHOI_DEBUG=1 shows where"
 
 
 def _all_defects(error: WildhoiError) -> None:
