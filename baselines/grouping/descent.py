@@ -26,6 +26,8 @@ from baselines.grouping.groups import GroupSettings
 from baselines.grouping.table import Table, read_table
 from wildhoi.files import atomic_path
 
+LONGER = 16
+"""How much longer a list is than the pool: distances are estimated before they are measured."""
 SEEDS = 1024
 """Views that a list is first chosen from, at least."""
 ASKED, TOLD = 32, 16
@@ -47,10 +49,13 @@ class Round:
     """What the round before left; None in the first."""
     cut: Cut
     part: int
-    length: int
-    """Of a list."""
     settings: GroupSettings
     device: str
+
+    @property
+    def length(self) -> int:
+        """Of a list."""
+        return min(self.settings.candidates + LONGER, self.cut.count - 1)
 
 
 class Known(NamedTuple):

@@ -48,23 +48,25 @@ def line_distances(
     views: Float[Tensor, "6 *b p"], others: Float[Tensor, "6 *#b p m"], distance: str
 ) -> Float[Tensor, "*b m"]:
     """Distances of views to others of theirs from the lines of both, metres; exact to 1e-8 in float64."""
-    one = views[..., None]
-    product, cosine = one[0] * others[3], one[0] * others[0]
+    each = views[..., None]
+    product, cosine = each[0] * others[3], each[0] * others[0]
     space = torch.empty_like(product)
     for i in range(1, 6):
-        product += torch.mul(one[i], others[(i + 3) % 6], out=space)
+        product += torch.mul(each[i], others[(i + 3) % 6], out=space)
     product.abs_()
     if distance == "unnormalised":
         return mean_of(product)
     for i in (1, 2):
-        cosine += torch.mul(one[i], others[i], out=space)
-    squared = torch.mul(cosine, cosine, out=space).neg_().add_(1)
-    if squared.dtype == torch.float32:
-        return mean_of(product.div_(squared.clamp_(min=SMALLEST_SINE**2).sqrt_()))
+        cosine += torch.mul(each[i], others[i], out=space)
+    estimated = product.dtype == torch.float32
+    one = product.new_full((), 1 + SMALLEST_SINE**2 if estimated else 1)
+    squared = torch.sub(one, torch.mul(cosine, cosine, out=space), out=space)
+    if estimated:
+        return mean_of(product.div_(squared.sqrt_()))
     parallel = squared < PARALLEL**2
     product.div_(squared.clamp_(min=PARALLEL**2).sqrt_())
     if parallel.any():  # few, so only these are gathered
-        here, there = (lines[3:].expand(3, *product.shape)[:, parallel] for lines in (one, others))
+        here, there = (lines[3:].expand(3, *product.shape)[:, parallel] for lines in (each, others))
         x, y, z = (here - cosine[parallel].sign() * there).square()
         product[parallel] = (x + y + z).sqrt()
     return mean_of(product)

@@ -19,7 +19,7 @@ import numpy as np
 from baselines.grouping.blocks import Cut, blocks, scan_block
 from baselines.grouping.descent import Round, join_lists, list_key, search_round
 from baselines.grouping.groups import Groups, GroupSettings
-from baselines.grouping.selection import SPARE, Choice, choose, read_choice
+from baselines.grouping.selection import Choice, choose, read_choice
 from baselines.grouping.table import write_table
 from wildhoi import __version__
 from wildhoi.engine import Engine, Local, map_shards, only_run_in
@@ -117,10 +117,10 @@ class _Stages:
 
     def rounds(self, count: int) -> Path:
         """Do so many rounds of the search among neighbours of neighbours; the folder of the last lists."""
-        length, before = min(self.settings.candidates + SPARE, self.cut.count - 1), None
+        before = None
         for number in range(count):
             lists = {
-                list_key(part): Round(self.work, before, self.cut, part, length, self.settings, self.device)
+                list_key(part): Round(self.work, before, self.cut, part, self.settings, self.device)
                 for part in range(len(self.cut.parts))
             }
             files = self._do(search_round, lists, f"round-{number + 1}")

@@ -22,9 +22,9 @@ from baselines.grouping.distances import EXACT_NUMBERS, line_distances, mean_of,
 from baselines.grouping.groups import GroupSettings
 from baselines.grouping.table import Table, read_table
 
-CHOOSING = {"cpu": 32, "cuda": 4096}
+CHOOSING = {"cpu": 20, "cuda": 4096}
 """Views that choose at once: what they choose from fits a processor's cache."""
-SPARE = 16
+SPARE = 4
 """Views that are measured beside as many as the pool has: bounds order views a little otherwise than distances."""
 
 
