@@ -264,8 +264,8 @@ def test_the_version_is_written_and_names_the_content(folder, tmp_path):
 def test_the_groundwork_is_laid_before_the_parts_and_gone_in_the_end(tmp_path):
     calls = []
 
-    def groundwork(place, workers, progress):
-        calls.append((place.relative_to(tmp_path).as_posix(), workers, sorted(p.name for p in place.iterdir())))
+    def groundwork(place, engine, progress):
+        calls.append((place.relative_to(tmp_path).as_posix(), engine.here, sorted(p.name for p in place.iterdir())))
         assert (tmp_path / "out" / "objects" / "tennis").is_dir() and not (tmp_path / "out" / "layouts").exists()
         (place / "solved").write_text("kept")
         if len(calls) == 1:
@@ -280,12 +280,12 @@ def test_the_groundwork_is_laid_before_the_parts_and_gone_in_the_end(tmp_path):
         open_folder(tmp_path / "out")
     run_conversion(plan, tmp_path / "out", progress=lambda *words: told.append(words))
     place = "out/.conversion/groundwork"
-    assert calls == [(place, 1, []), (place, 1, ["solved"])] and ("solving", 1, 1) in told
+    assert calls == [(place, True, []), (place, True, ["solved"])] and ("solving", 1, 1) in told
     assert not (tmp_path / "out/.conversion").exists() and "groundwork" not in str(contents(tmp_path / "out"))
 
 
 def test_another_version_does_not_continue(tmp_path):
-    def stop(place, workers, progress):
+    def stop(place, engine, progress):
         raise Stop
 
     with pytest.raises(Stop):
