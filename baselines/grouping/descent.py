@@ -28,9 +28,9 @@ from wildhoi.files import atomic_path
 
 LONGER = 16
 """How much longer a list is than the pool: distances are estimated before they are measured."""
-SEEDS = 1024
+SEEDS = 256
 """Views that a list is first chosen from, at least."""
-ASKED, TOLD = 32, 16
+ASKED, TOLD = 32, 32
 """Views of a list that are asked for theirs, and as many in whose lists the view is; how many views each tells."""
 AT_ONCE = {"cpu": 8, "cuda": 512}
 """Views that are shown lists at once."""
