@@ -1,5 +1,6 @@
 """Grouping in blocks: the same bytes however the matrix is cut and shared, killed runs, two runs at once."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from test_grouping import PLAIN, made_views, same_groups
 
 from baselines.grouping import GroupSettings, blocks, distances, group_views, pair_distances, selection, table
 from baselines.grouping import work_folder as folder_of
-from wildhoi.engine import Local
+from wildhoi.engine import Local, Ray
 from wildhoi.errors import RunError
 
 TESTS = Path(__file__).parent
@@ -135,6 +136,15 @@ def test_neither_workers_nor_the_order_of_blocks_change_anything(cut, tmp_path, 
     turned = blocks.blocks
     monkeypatch.setattr("baselines.grouping.search.blocks", lambda *given: dict(reversed(turned(*given).items())))
     same_groups(whole, group_views(views))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: cluster)")
+@pytest.mark.parametrize("rounds", [None, 2])
+def test_a_cluster_changes_nothing(rounds, cut, tmp_path):
+    views, settings = made_views(scenes=60, of_each=4, noise=0.05), GroupSettings(k=4, rounds=rounds)
+    whole = group_views(views, settings)
+    cut(120)
+    same_groups(whole, group_views(views, settings, engine=Ray("local", 2), work=tmp_path))
 
 
 def test_distances_have_the_same_bits_whatever_is_measured_with_them():

@@ -79,7 +79,7 @@ def search_round(task: Round, path: Path) -> None:
     table, part = read_table(task.folder, task.device), task.cut.parts[task.part]
     seeds = _seeds(task.cut.count, task.length).to(task.device)
     known = None if task.before is None else _known(task.before, task.part, task.device)
-    each = 4 * EXACT_NUMBERS * table.lines.shape[2] * len(seeds)
+    each = 4 * EXACT_NUMBERS * table.lines.shape[2] * max(len(seeds), 2 * ASKED * TOLD)
     step = max(1, min(AT_ONCE[torch.device(task.device).type], task.settings.memory // 2 // each))
     lists = []
     with torch.no_grad():
