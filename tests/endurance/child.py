@@ -66,7 +66,7 @@ def serve(words: list[str], out: Path, log: Path, told: Connection, troubles: li
 
 def make_small() -> None:
     """Cut work into small shards, keep states often, and fork workers, which need not import everything again."""
-    evaluation.scoring.SHARD = 2
+    evaluation.scoring.SHARD = 1
     wildhoi.open_scenes.plan.CHUNK = 1
     baselines.training.diary.KEEP_EVERY = 0.0
     wildhoi.engine.local.get_context = lambda _: get_context("fork")

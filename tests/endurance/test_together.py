@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 from endurance.child import pause_at
-from endurance.commands import COMMANDS, KILLS
+from endurance.commands import COMMANDS, KILLS, LONG
 from endurance.contents import contents, hidden
 from endurance.starting import LONGEST, refusal, run, start
 
@@ -28,7 +28,7 @@ def test_a_second_process_is_refused_while_the_first_works(name, inputs, whole, 
 
 
 @pytest.mark.parametrize("number", range(KILLS // 3))
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS if LONG else ["run"])
 def test_of_two_processes_that_start_at_once_one_does_the_work(name, number, inputs, whole, tmp_path):
     command, left_alone, out = COMMANDS[name], whole(name), tmp_path / "out"
     started = [start(command.line(inputs, out), out) for _ in range(2)]
