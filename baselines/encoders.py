@@ -75,11 +75,11 @@ class Encoder(nn.Module):
 
     def features(self, pictures: Shaped[Tensor, "b 5 s s"]) -> Float[Tensor, "b n"]:
         """The first part of the work, which a frozen encoder does the same for ever."""
-        raise NotImplementedError
+        raise NotImplementedError  # each encoder has its own
 
     def condense(self, features: Float[Tensor, "b n"]) -> Float[Tensor, "b c"]:
         """The rest of the work."""
-        raise NotImplementedError
+        raise NotImplementedError  # each encoder has its own
 
     def forward(self, pictures: Shaped[Tensor, "b 5 s s"]) -> Float[Tensor, "b c"]:
         """The numbers of pictures, 0 to 255."""

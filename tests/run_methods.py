@@ -60,6 +60,13 @@ class Toy:
         return [record(sample) for sample in samples] if other is None else other
 
 
+class Objects(Toy):
+    """Fails for each sample with the name of its object."""
+
+    def reconstruct(self, samples, setup):
+        return [Failure(sample.image_id, sample.object) for sample in samples]
+
+
 def kill_once(method, samples, setup):
     """End the process that is given the first batch."""
     mark = setup.checkpoint.parents[3] / "killed"

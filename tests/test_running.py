@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_methods import Toy, kill_once, make_runnable, plain_samples, record, run, without_seconds
+from run_methods import Objects, Toy, kill_once, make_runnable, plain_samples, record, run, without_seconds
 
 from wildhoi.dataset import SampleFinder
 from wildhoi.devices import describe_device, find_device
@@ -358,6 +358,14 @@ def test_a_line_that_a_full_disk_has_cut_does_not_take_the_next_with_it(data, ou
     *_, cut, start = (out / "run.jsonl").read_text().splitlines()
     assert not cut.endswith("}") and json.loads(start)["event"] == "start"
     assert (out / "submission.yaml").read_bytes() == manifest
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_image_of_the_same_name_of_another_object_is_not_taken_for_it(tmp_path, workers):
+    samples = [replace(sample, image_id="same") for sample in plain_samples({"cello": 1, "tennis": 1})]
+    data = make_runnable(tmp_path / "data", samples)
+    _, made = run(Objects(), data, tmp_path / "run", engine=Local(workers), objects=("cello",))
+    assert [row.reason for row in made.rows] == ["cello"]
 
 
 def test_a_method_that_cannot_travel_is_said(data, out):

@@ -8,11 +8,11 @@ from pathlib import Path
 from struct import error as StructError
 from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
-from wildhoi.convert.archives import CHUNK, DAMAGED, Bounded, trick_of
+from wildhoi.convert.archives import DAMAGED, Bounded, trick_of, unpack
 from wildhoi.errors import InputError, one_line
 
 MAX_BYTES = 2**28
@@ -50,7 +50,7 @@ def read_npz(path: Path, names: Sequence[str] | None = None, *, max_bytes: int =
 
 def _read(path: Path, archive: ZipFile, name: str, member: ZipInfo) -> np.ndarray:
     try:
-        return _parse(_unpack(archive, member))
+        return _parse(unpack(archive, member))
     except DAMAGE as error:
         raise InputError(f"{path}: array `{name}` cannot be read ({_reason(error)})") from None
 
@@ -73,17 +73,6 @@ def _choose(path: Path, found: list[ZipInfo], names: Sequence[str] | None, most:
     if size > most:
         raise InputError(f"{path}: unpacks to {size:,} bytes, at most {most:,} are read")
     return chosen
-
-
-def _unpack(archive: ZipFile, member: ZipInfo) -> bytearray:
-    """The bytes of a member, of which there may be no more than it says."""
-    content = bytearray()
-    with archive.open(member) as stream:
-        while chunk := stream.read(CHUNK):
-            content += chunk
-    if len(content) != member.file_size:
-        raise BadZipFile(f"{member.filename} ends after {len(content)} of {member.file_size} bytes")
-    return content
 
 
 def _parse(content: bytearray) -> np.ndarray:

@@ -87,8 +87,8 @@ class SharedNorm(_BatchNorm):
         """Mean and variance of each channel over the batch; what is kept for evaluation moves towards them."""
         variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
         count = mean.new_tensor([x.numel() / len(mean) if self.share.weight else 0.0])
-        # torch has no types for `apply`
-        told: Tensor = _Gathered.apply(torch.cat([mean, variance, count]))  # type: ignore[no-untyped-call]
+        own = torch.cat([mean, variance, count])
+        told: Tensor = _Gathered.apply(own)  # type: ignore[no-untyped-call]  # torch has no types for it
         means, variances, counts = told.tensor_split([len(mean), 2 * len(mean)], dim=1)
         total = counts.sum()
         mean = (counts / total * means).sum(0)

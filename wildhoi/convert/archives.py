@@ -54,7 +54,7 @@ def read_member(path: Path, name: str, *, max_bytes: int = MAX_BYTES, max_ratio:
         with Bounded(path) as stream, ZipFile(stream) as archive:
             member = _find(path, name, archive.infolist())
             _check_size(path, member, max_bytes, max_ratio)
-            return _unpack(archive, member)
+            return bytes(unpack(archive, member))
     except DAMAGED as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: not a readable zip archive ({reason}); pack {name} again") from None
@@ -98,12 +98,12 @@ def _check_size(path: Path, member: ZipInfo, max_bytes: int, max_ratio: int) -> 
         )
 
 
-def _unpack(archive: ZipFile, member: ZipInfo) -> bytes:
-    """The bytes of a member, which may not be more than it says."""
+def unpack(archive: ZipFile, member: ZipInfo) -> bytearray:
+    """The bytes of a member; raises BadZipFile where they are not as many as it says."""
     content = bytearray()
     with archive.open(member) as stream:
         while chunk := stream.read(CHUNK):
             content += chunk
     if len(content) != member.file_size:
         raise BadZipFile(f"{clip(member.filename)} ends after {len(content)} of {member.file_size} bytes")
-    return bytes(content)
+    return content

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from wildhoi.dataset.folder import DataFolder
 from wildhoi.dataset.stored import check_schema, read_sample
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, one_line
 from wildhoi.schema import Sample
 
 DAMAGED_HINT = "`wildhoi data verify` says which file is damaged"
@@ -78,8 +78,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: its samples cannot be read ({reason}); {DAMAGED_HINT}") from None
+        raise InputError(f"{path}: its samples cannot be read ({one_line(error, 200)}); {DAMAGED_HINT}") from None
 
 
 def check_file(path: Path) -> None:
@@ -96,5 +95,6 @@ def check_file(path: Path) -> None:
         if largest > MAX_GROUP_BYTES:
             raise InputError(f"{path}: a row group of {largest} bytes unpacked, at most {MAX_GROUP_BYTES} are read")
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not a readable Parquet file ({reason}); download or convert it again") from None
+        raise InputError(
+            f"{path}: not a readable Parquet file ({one_line(error, 200)}); download or convert it again"
+        ) from None

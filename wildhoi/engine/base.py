@@ -88,8 +88,3 @@ class Engine(ABC):
     @abstractmethod
     def stop(self) -> None:
         """End all processes; the next task starts new ones."""
-
-    @property
-    @abstractmethod
-    def described(self) -> str:
-        """Where the work is done, in a few words."""

@@ -8,7 +8,7 @@ from typing import Any
 from wildhoi import __version__
 from wildhoi.engine.base import Engine, Outcome, Tasks, Work
 from wildhoi.engine.working import attempt, peak_memory
-from wildhoi.errors import InputError, MissingAssetError, RunError
+from wildhoi.errors import InputError, MissingAssetError, RunError, one_line
 
 LOCAL = "local"
 AHEAD = 2
@@ -37,11 +37,6 @@ class Ray(Engine):
         self.address, self.workers, self.gpus = address, workers, gpus
         self._ray: Any = None
         self._started = False
-
-    @property
-    def described(self) -> str:
-        """The cluster's size."""
-        return f"Ray, {self._slots()} shards at once" if self._ray is not None else "Ray"
 
     def outcomes(self, work: Work, tasks: Tasks, partial: Path) -> Iterator[Outcome]:
         """Hand tasks to the cluster, some more than it can do at once, and bring back their files."""
@@ -100,10 +95,9 @@ class Ray(Engine):
             self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **here)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
             self._ray = None
-            reason = " ".join(str(error).split())[:200]
             raise RunError(
-                f"--address {self.address}: no Ray cluster answers ({reason}); start one with `ray start --head`, or "
-                "take --address local"
+                f"--address {self.address}: no Ray cluster answers ({one_line(error, 200)}); start one with "
+                "`ray start --head`, or take --address local"
             ) from None
 
 
@@ -123,7 +117,7 @@ def _outcome(ray: Any, reference: Any, key: str) -> Outcome:
     try:
         value, error, content, memory = ray.get(reference)
     except ray.exceptions.RayTaskError as failure:  # the task could not even be read there
-        return Outcome(key, error=RuntimeError(" ".join(str(failure.cause or failure).split())[:500]))
+        return Outcome(key, error=RuntimeError(one_line(failure.cause or failure, 500)))
     except ray.exceptions.RayError as failure:
-        return Outcome(key, death=" ".join(str(failure).split())[:200])
+        return Outcome(key, death=one_line(failure, 200))
     return Outcome(key, value, error, content=content, memory=memory)

@@ -32,11 +32,6 @@ class Local(Engine):
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, _Worker] = {}
 
-    @property
-    def described(self) -> str:
-        """The number of processes."""
-        return "1 process" if self.workers == 1 else f"{self.workers} processes"
-
     def outcomes(self, work: Work, tasks: Tasks, partial: Path) -> Iterator[Outcome]:
         """Do the tasks here, or hand them to worker processes, each with a pipe of its own."""
         return (_here if self.here else self._there)(work, tasks, partial)

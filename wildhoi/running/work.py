@@ -57,16 +57,17 @@ class Task:
         return self.batch.ids
 
 
-_kept: dict[str, "Worker"] = {}
+_kept: dict[tuple[str, Path], "Worker"] = {}
 """The worker of the latest run that this process took part in: it knows where samples are, and what memory allows."""
 
 
 def reconstruct_batch(task: Task, path: Path) -> dict[str, Any]:
     """Reconstruct a batch in a process beside the one that runs; what it says of it, see `Worker.work`."""
-    if task.job.fingerprint not in _kept:
+    run = task.job.fingerprint, task.job.checkpoints  # one process may take part in the same run into two folders
+    if run not in _kept:
         _kept.clear()
-        _kept[task.job.fingerprint] = Worker(task.job)
-    facts = _kept[task.job.fingerprint].work(task, path)
+        _kept[run] = Worker(task.job)
+    facts = _kept[run].work(task, path)
     return {**facts, "environment": environment(task.job.setup.device)}
 
 
@@ -80,7 +81,8 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.method, self.setup, self.size = self.job.method, self.job.setup, self.job.size
-        self.finder = SampleFinder(open_folder(self.job.data), self.job.split)
+        self.data = open_folder(self.job.data)
+        self.finders: dict[str, SampleFinder] = {}
 
     def work(self, task: Task, path: Path) -> dict[str, Any]:
         """Reconstruct a batch and write its file; what is to be said of it, plain data.
@@ -90,7 +92,7 @@ class Worker:
         Raises:
             RunError: the method failed, or gave back something else than one record for each image in order.
         """
-        samples = self.finder.read(task.batch.ids)
+        samples = self._finder(task.batch.object).read(task.batch.ids)
         start = time.perf_counter()
         with one_thread() if self.setup.device == "cpu" else nullcontext():
             records = self._reconstruct(path.name, samples)
@@ -104,6 +106,12 @@ class Worker:
             "device": self.setup.device,
             "size": self.size,
         }
+
+    def _finder(self, name: str) -> SampleFinder:
+        """Where the samples of an object are, and of it alone: another may have images of the same names."""
+        if name not in self.finders:
+            self.finders = {name: SampleFinder(self.data, self.job.split, [name])}
+        return self.finders[name]
 
     def _reconstruct(self, key: str, samples: Sequence[Sample]) -> Records:
         """The records of a batch; parts of it, each half as large as before, where memory does not suffice."""
