@@ -9,9 +9,9 @@ PIP = .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt
 demo: .venv/installed
 	@.venv/bin/wildhoi demo -o build/demo
 
-# one process more than cores: many tests wait for processes of their own
+# two processes more than cores: many tests wait for processes of their own
 test: .venv/test-installed
-	.venv/bin/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile
+	.venv/bin/python -m pytest -n $$(($$(nproc) + 2)) --dist loadfile
 
 lint: .venv/test-installed
 	.venv/bin/ruff check .

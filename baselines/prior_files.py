@@ -183,9 +183,10 @@ def read_prior(folder: Path, template: Template, device: str = "cpu") -> Trained
         raise InputError(f"{where}: not the configuration of a prior of format {FORMAT}; {HINT.format(name=name)}")
     config = from_plain(PriorConfig, content.get("prior"), str(where))
     _require_same(where, content, config, template)
+    contact = _read_contact(place / CONTACT, template, content.get("contact"))
     prior = _with_weights(place / WEIGHTS, config, content, device)
     facts = {name: value for name, value in content.items() if name not in ("format", "architecture")}
-    return TrainedPrior(prior, _read_contact(place / CONTACT, template, content.get("contact")), facts)
+    return TrainedPrior(prior, contact, facts)
 
 
 def _require_same(where: Path, content: Mapping[str, Any], config: PriorConfig, template: Template) -> None:

@@ -9,7 +9,9 @@ import pytest
 from engine_work import Job, write
 from run_methods import Toy, make_runnable, plain_samples, run, without_seconds
 from test_engine import assert_nothing_half_written, calls, jobs, published
+from test_grouping import made_views, same_groups
 
+from baselines.grouping import GroupSettings, blocks, group_views
 from evaluation.evaluate import Options, evaluate
 from evaluation.protocol import protocol_for
 from wildhoi.convert.pipeline import run_conversion
@@ -179,3 +181,12 @@ def test_a_conversion_is_the_same(engine, fixtures_dir, tmp_path):
         for n in ("there", "here")
     )
     assert [*there.values()] == [*here.values()] and there
+
+
+@pytest.mark.parametrize("rounds", [None, 2])
+def test_a_grouping_is_the_same(rounds, engine, tmp_path, monkeypatch):
+    views, settings = made_views(scenes=60, of_each=4, noise=0.05), GroupSettings(k=4, rounds=rounds)
+    whole = group_views(views, settings)
+    monkeypatch.setitem(blocks.SIDE, "cpu", 120)
+    monkeypatch.setattr(blocks, "PARTS", 2**20)
+    same_groups(whole, group_views(views, settings, engine=engine, work=tmp_path))

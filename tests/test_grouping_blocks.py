@@ -1,6 +1,5 @@
 """Grouping in blocks: the same bytes however the matrix is cut and shared, killed runs, two runs at once."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from test_grouping import PLAIN, made_views, same_groups
 
 from baselines.grouping import GroupSettings, blocks, distances, group_views, pair_distances, selection, table
 from baselines.grouping import work_folder as folder_of
-from wildhoi.engine import Local, Ray
+from wildhoi.engine import Local
 from wildhoi.errors import RunError
 
 TESTS = Path(__file__).parent
@@ -138,15 +137,6 @@ def test_neither_workers_nor_the_order_of_blocks_change_anything(cut, tmp_path, 
     same_groups(whole, group_views(views))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra: cluster)")
-@pytest.mark.parametrize("rounds", [None, 2])
-def test_a_cluster_changes_nothing(rounds, cut, tmp_path):
-    views, settings = made_views(scenes=60, of_each=4, noise=0.05), GroupSettings(k=4, rounds=rounds)
-    whole = group_views(views, settings)
-    cut(120)
-    same_groups(whole, group_views(views, settings, engine=Ray("local", 2), work=tmp_path))
-
-
 def test_distances_have_the_same_bits_whatever_is_measured_with_them():
     views = made_views(scenes=41, of_each=3, points=26, noise=0.05)
     lines = distances.lines_of(views.rays, views.positions)
@@ -178,18 +168,6 @@ with work_folder(Path(sys.argv[1])) as work:
 """
 BLOCKS, PARTS = 15, 5
 """Of the views of that program."""
-
-
-def finished_after(out, views, settings=None):
-    """Group with a work folder; the groups, and how many pieces were there already."""
-    seen = []
-    with folder_of(out) as work:
-        settings = settings or GroupSettings(k=4)
-        groups = group_views(
-            views, settings, work=work, workers=workers, progress=lambda done, total: seen.append((done, total))
-        )
-    assert seen[-1] == (BLOCKS + PARTS, BLOCKS + PARTS)
-    return groups, seen[0][0] + sum(done == BLOCKS for done, _ in seen[:1])
 
 
 @pytest.mark.parametrize("pieces", [7, BLOCKS + 2])

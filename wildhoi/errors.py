@@ -6,7 +6,8 @@ MOST_CHARACTERS = 1400
 
 def printable(value: object) -> str:
     """A text of one line without control characters: foreign files may hold any."""
-    return "".join(character if character.isprintable() else " " for character in str(value))
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def one_line(value: object, most: int = MOST_CHARACTERS) -> str:

@@ -43,7 +43,7 @@ def _options() -> argparse.Namespace:
 
 def _run(name: str, options: argparse.Namespace) -> runner.Result:
     kept = runner.replay(name, corpus(name)) if corpus(name) else runner.Result(name)
-    result = runner.run_target(name, max(1, int(options.inputs * TARGETS[name].share)), first=options.first)
+    result = runner.run_target(name, options.inputs, first=options.first)
     result.failures += kept.failures
     result.inputs += kept.inputs
     return result

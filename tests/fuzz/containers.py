@@ -6,7 +6,7 @@ import pickle
 import struct
 import zipfile
 import zlib
-from copy import deepcopy
+from copy import copy
 from io import BytesIO
 
 import numpy as np
@@ -29,7 +29,7 @@ def known(data: bytes, source) -> bytes:
 
 def change_tree(tree, tape, odd=PLAIN):
     """Change a node of plain data: put something odd there, drop it, double it, rename it, wrap it."""
-    root = [deepcopy(tree)]
+    root = [tree]
     for _ in range(1 + tape.below(3)):
         _change_node(*_choose(root, tape), tape, odd)
     return root[0]
@@ -42,21 +42,26 @@ def _choose(root, tape):
         child = place[key]
         if not isinstance(child, dict | list) or not child or tape.below(5) == 0:
             break
-        place = child
-        key = tape.pick(list(child)) if isinstance(child, dict) else tape.below(len(child))
+        place, key = _own(place, key), tape.pick(list(child)) if isinstance(child, dict) else tape.below(len(child))
     return place, key
+
+
+def _own(place, key):
+    """The container at a place, copied so that a change of it is none of the seed's: all else stays shared."""
+    place[key] = copy(place[key])
+    return place[key]
 
 
 def _change_node(place, key, tape, odd):
     what = tape.below(10)
     if what < 5 or place[key] is None:
-        place[key] = deepcopy(tape.pick(odd))
+        place[key] = tape.pick(odd)
     elif what == 5 and isinstance(place, dict):
         del place[key]
     elif what == 6 and isinstance(place, dict):
         place[tape.pick(("", "x", "y" * 300, "\ud800", "../x", "a\nb", "__class__"))] = place[key]
     elif what == 7 and isinstance(place, list):
-        place.insert(key, deepcopy(place[key]))
+        place.insert(key, place[key])
     elif what == 8:
         for _ in range(tape.pick((1, 2, 70, 300))):
             place[key] = [place[key]]
@@ -105,13 +110,13 @@ def reshape_pickle(tree, tape):
 
 def _change_array(tree, tape):
     """Change an array or number somewhere in a tree in its type, shape or values."""
-    root = [deepcopy(tree)]
+    root = [tree]
     place, key = root, 0
     for _ in range(12):
         child = place[key]
         if not isinstance(child, dict | list) or not child:
             break
-        place, key = child, tape.pick(list(child)) if isinstance(child, dict) else tape.below(len(child))
+        place, key = _own(place, key), tape.pick(list(child)) if isinstance(child, dict) else tape.below(len(child))
     place[key] = odd_array(np.asarray(place[key]), tape)
     return root[0]
 
@@ -206,12 +211,14 @@ def reshape_npz(arrays, tape):
     return pack({f"{name}.npy": packed_array(np.asarray(array), tape) for name, array in arrays.items()}, tape)
 
 
+METHODS = (zipfile.ZIP_STORED,) * 8 + (zipfile.ZIP_DEFLATED,) * 6 + (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+"""The last two are refused whatever is inside, and take longest to make."""
+
+
 def pack(members, tape) -> bytes:
     """A zip archive, now and then with what archives may have and should not."""
     stream = BytesIO()
-    method = tape.pick(
-        (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-    )
+    method = tape.pick(METHODS)
     what = tape.below(12)
     with zipfile.ZipFile(stream, "w", method) as archive:
         for name, data in members.items():

@@ -29,8 +29,6 @@ class Target:
         prepare: puts what belongs beside the input into its folder, once.
         place: writes an input, with what depends on its content.
         named: whether a refusal must name the file; parsers of bytes know no name.
-        share: of the inputs that others are given, where one takes tens of milliseconds.
-        slow: whether one takes several milliseconds, so that the default tests give it fewer.
     """
 
     name: str
@@ -41,8 +39,6 @@ class Target:
     prepare: Callable[[Path], None] = nothing
     place: Callable[[Path, bytes], None] = put
     named: bool = True
-    share: float = 1.0
-    slow: bool = False
 
 
 def all_of(*parts):

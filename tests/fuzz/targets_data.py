@@ -187,18 +187,18 @@ SUMS = {
 }
 
 TARGETS = (
-    Target("manifest", "yaml", parse_manifest, lambda: seeds.yaml_seeds(MANIFEST, FULL_MANIFEST), "submission.yaml", named=True, slow=True),
-    Target("predictions", "parquet", parse_predictions, predictions, "predictions.parquet", prepare_predictions, named=False, slow=True),
-    Target("annotations", "parquet", parse_annotations, lambda: seeds.table_seeds(seeds.written(annotations.write_annotations, truths())), slow=True),
-    Target("layouts", "parquet", lambda path, out: layouts.read_layouts(path), lambda: seeds.table_seeds(seeds.written(layouts.write_layouts, views())), "skateboard/test.parquet", lambda folder: (folder / "skateboard").mkdir(), slow=True),
-    Target("samples", "parquet", parse_samples, lambda: seeds.table_seeds(seeds.written(samples.write_samples, sample_rows())), "samples/skateboard/test-00000-of-00001.parquet", prepare_samples, named=False, slow=True),
-    Target("samples_loaded", "parquet", parse_loaded, lambda: seeds.table_seeds(seeds.written(samples.write_samples, sample_rows())), "samples/skateboard/test-00000-of-00001.parquet", prepare_samples, named=False, share=0.05),
-    Target("estimates", "parquet", parse_estimates, estimates, slow=True),
+    Target("manifest", "yaml", parse_manifest, lambda: seeds.yaml_seeds(MANIFEST, FULL_MANIFEST), "submission.yaml", named=True),
+    Target("predictions", "parquet", parse_predictions, predictions, "predictions.parquet", prepare_predictions, named=False),
+    Target("annotations", "parquet", parse_annotations, lambda: seeds.table_seeds(seeds.written(annotations.write_annotations, truths()))),
+    Target("layouts", "parquet", lambda path, out: layouts.read_layouts(path), lambda: seeds.table_seeds(seeds.written(layouts.write_layouts, views())), "skateboard/test.parquet", lambda folder: (folder / "skateboard").mkdir()),
+    Target("samples", "parquet", parse_samples, lambda: seeds.table_seeds(seeds.written(samples.write_samples, sample_rows())), "samples/skateboard/test-00000-of-00001.parquet", prepare_samples, named=False),
+    Target("samples_loaded", "parquet", parse_loaded, lambda: seeds.table_seeds(seeds.written(samples.write_samples, sample_rows())), "samples/skateboard/test-00000-of-00001.parquet", prepare_samples, named=False),
+    Target("estimates", "parquet", parse_estimates, estimates),
     Target("data_folder", "json", parse_identity, lambda: seeds.json_seeds(IDENTITY), "dataset.json", place=place_identity, named=False),
     Target("checksums", "json", parse_checksums, lambda: seeds.json_seeds(SUMS)),
     Target("mesh_ply", "ply", parse_mesh, lambda: [seeds.PLY_ASCII, seeds.ply_binary("<"), seeds.ply_binary(">")], "mesh.ply"),
     Target("mesh_obj", "obj", parse_mesh, lambda: [seeds.OBJ], "mesh.obj"),
     Target("vertex_groups", "json", parse_groups, lambda: [*seeds.json_seeds({"0": [0, 1], "seat": [7]}), *seeds.hostile(".json")]),
-    Target("png", "png", parse_png, seeds.png_seeds, named=False, slow=True),
+    Target("png", "png", parse_png, seeds.png_seeds, named=False),
     Target("jpg", "jpg", parse_png, lambda: [*seeds.jpg_seeds(), *seeds.hostile(".jpg")], named=False),
 )  # fmt: skip

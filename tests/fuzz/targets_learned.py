@@ -4,7 +4,6 @@
 import hashlib
 import json
 import shutil
-from copy import deepcopy
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -53,6 +52,12 @@ def _prior():
     return tiny_prior(THING, encoder=BLIND)
 
 
+@cache
+def _trained():
+    """One that is restored over and over."""
+    return tiny_prior(THING, encoder=BLIND).requires_grad_(True)
+
+
 def prepare_prior(folder):
     maps = {"human": np.zeros(9), "object": np.zeros(len(template(THING).vertices))}
     write_prior(folder, _prior(), template(THING), {"trained": "not at all"}, maps)
@@ -95,8 +100,7 @@ def parse_state(path, out):
     """As a training resumes."""
     folder = shutil.copytree(path.parents[1], out / "training")
     diary = Diary(folder, template(THING), {}, None, "f")
-    prior = deepcopy(_prior()).requires_grad_(True)
-    diary.restore(prior, torch.optim.AdamW(prior.parameters()))
+    diary.restore(_trained(), torch.optim.AdamW(_trained().parameters()))
 
 
 STATE = {"fingerprint": "f", "file": "000001.safetensors", "sha256": "", "epoch": 1, "best": 0.5, "best_epoch": 1}
@@ -145,13 +149,13 @@ def checkpoints():
 
 
 TARGETS = (
-    Target("groups", "npz", parse_groups, groups, "groups.npz", slow=True),
+    Target("groups", "npz", parse_groups, groups, "groups.npz"),
     Target("mean_maps", "npz", lambda path, out: read_mean_maps(path), maps, "x-mean.npz"),
     Target("tensors", "safetensors", lambda path, out: read_tensors(path), weights, "model.safetensors"),
-    Target("prior_config", "json", parse_prior, configurations, "config.json", prepare_prior, named=False, share=0.1, slow=True),
-    Target("prior_weights", "safetensors", parse_prior, weights, "model.safetensors", prepare_prior, place_weights, named=False, share=0.1, slow=True),
-    Target("prior_contact", "npz", parse_prior, maps, "contact.npz", prepare_prior, place_contact, named=False, share=0.1, slow=True),
-    Target("training_state", "json", parse_state, states, "state/state.json", prepare_state, named=False, share=0.1, slow=True),
-    Target("training_weights", "safetensors", parse_state, state_weights, "state/000001.safetensors", prepare_state, place_state, named=False, share=0.1, slow=True),
-    Target("fit_state", "npz", parse_checkpoint, checkpoints, "state.npz", slow=True),
+    Target("prior_config", "json", parse_prior, configurations, "config.json", prepare_prior, named=False),
+    Target("prior_weights", "safetensors", parse_prior, weights, "model.safetensors", prepare_prior, place_weights, named=False),
+    Target("prior_contact", "npz", parse_prior, maps, "contact.npz", prepare_prior, place_contact, named=False),
+    Target("training_state", "json", parse_state, states, "state/state.json", prepare_state, named=False),
+    Target("training_weights", "safetensors", parse_state, state_weights, "state/000001.safetensors", prepare_state, place_state, named=False),
+    Target("fit_state", "npz", parse_checkpoint, checkpoints, "state.npz"),
 )  # fmt: skip

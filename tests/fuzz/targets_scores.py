@@ -135,8 +135,8 @@ def run_lines():
 TARGETS = (
     Target("protocol", "toml", parse_protocol, protocols, "p.toml"),
     Target("grid", "toml", lambda path, out: load_grid(path), grids, "g.toml"),
-    Target("scores", "json", parse_scores, scores, "scores.json", prepare_scores, named=False, slow=True),
-    Target("per_image", "parquet", parse_table, tables, "per_image.parquet", prepare_table, named=False, slow=True),
+    Target("scores", "json", parse_scores, scores, "scores.json", prepare_scores, named=False),
+    Target("per_image", "parquet", parse_table, tables, "per_image.parquet", prepare_table, named=False),
     Target("study_key", "json", lambda path, out: keys.read_key(path.parent), study_keys, "key.json"),
     Target("study_answers", "json", parse_answers, answers, "answers.json", prepare_study),
     Target("ledger", "lines", lambda path, out: read_ledger(path), lambda: seeds.line_seeds(LINE, {**LINE, "verdict": "removed"}), "ledger.jsonl"),
