@@ -4,6 +4,9 @@
 PYTHON ?= python3
 PIP = .venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt
 
+# modules are compiled once, not again in each of the many processes that the tests start
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint benchmark fuzz endurance assets clean
 
 demo: .venv/installed

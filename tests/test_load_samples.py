@@ -423,6 +423,12 @@ def test_a_column_of_another_type_is_refused_by_name(copy, column):
     refuse(copy, rf"violin.train-00000-of-00001.parquet.*{column}")
 
 
+@pytest.mark.parametrize("notes", [b"[" * 9000, b"\xff", b"1", b'{"info": {"features": {"image_id": {}}}}'])
+def test_notes_that_are_none_are_refused_by_name(copy, notes):
+    pq.write_table(pq.read_table(copy / FILE).replace_schema_metadata({b"huggingface": notes}), copy / FILE)
+    refuse(copy, r"violin.train-00000-of-00001.parquet: its notes on columns")
+
+
 @pytest.mark.parametrize("column", ["image_id", "image", "focal", "object_occlusion", "object_pose_success"])
 def test_a_column_that_is_absent_is_refused_by_name(copy, column):
     pq.write_table(pq.read_table(copy / FILE).drop_columns([column]), copy / FILE)

@@ -138,7 +138,7 @@ def _table(folder: Path) -> dict[str, dict[str, Any]]:
         raise InputError(f"{folder / PER_IMAGE}: has no column {', '.join(lost)}; evaluate the submission again")
     columns = {name: table[name].to_pylist() for name in table.schema.names if name in (*texts, *METRICS)}
     ids = columns["image_id"]
-    broken = len(set(ids)) != len(ids) or any(not isinstance(text, str) for name in texts for text in columns[name])
+    broken = any(not isinstance(text, str) for name in texts for text in columns[name]) or len(set(ids)) != len(ids)
     numbers = [value for name in columns if name in METRICS for value in columns[name]]
     if broken or not all(value is None or isinstance(value, float) for value in numbers):
         raise InputError(f"{folder / PER_IMAGE}: not what `wildhoi evaluate` writes; evaluate the submission again")

@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Shaped
 
 from wildhoi.dataset.finding import DAMAGED_HINT, check_file
@@ -17,7 +18,7 @@ from wildhoi.dataset.folder import SPLITS, find_local
 from wildhoi.dataset.samples import FLOATS, INTEGERS, TEXTS
 from wildhoi.dataset.stored import check_schema, read_sample
 from wildhoi.dataset.tables import fetch_files, require_matches, table_patterns
-from wildhoi.errors import InputError, RunError
+from wildhoi.errors import InputError, RunError, one_line
 from wildhoi.schema import Sample
 
 ROWS_AT_ONCE = 500  # while the library copies files to its cache; small batches cost it much overhead
@@ -177,6 +178,7 @@ def _open_files(source: str, files: Sequence[Path], split: str, streaming: bool)
 
     for file in files:
         check_file(file)
+        _check_notes(file)
     datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # local files are nobody's business: it would tell a server
     names = {split: [glob.escape(str(file)) for file in files]}  # which the library takes as patterns
     options = {} if streaming else {"batch_size": ROWS_AT_ONCE}
@@ -186,6 +188,19 @@ def _open_files(source: str, files: Sequence[Path], split: str, streaming: bool)
     except datasets.exceptions.DatasetGenerationError as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise InputError(f"{source}: its samples cannot be read ({reason}); {DAMAGED_HINT}") from None
+
+
+def _check_notes(path: Path) -> None:
+    """Refuse a file whose notes on its columns `datasets` cannot read: it takes them as they are."""
+    import datasets
+
+    try:
+        datasets.Features.from_arrow_schema(pq.read_schema(path))
+    except Exception as error:  # noqa: BLE001 - the library tests nothing of them: any kind may come out
+        reason = f"{type(error).__name__}: {one_line(error, 200)}"
+        raise InputError(
+            f"{path}: its notes on columns cannot be read ({reason}); download or convert it again"
+        ) from None
 
 
 def _kind(mini: bool) -> str:
