@@ -423,7 +423,9 @@ def test_a_column_of_another_type_is_refused_by_name(copy, column):
     refuse(copy, rf"violin.train-00000-of-00001.parquet.*{column}")
 
 
-@pytest.mark.parametrize("notes", [b"[" * 9000, b"\xff", b"1", b'{"info": {"features": {"image_id": {}}}}'])
+@pytest.mark.parametrize(
+    "notes", [b"[" * 9000, b"\xff", b"1", b'{"info": {"features": {"image_id": {"_type": "List"}}}}']
+)
 def test_notes_that_are_none_are_refused_by_name(copy, notes):
     pq.write_table(pq.read_table(copy / FILE).replace_schema_metadata({b"huggingface": notes}), copy / FILE)
     refuse(copy, r"violin.train-00000-of-00001.parquet: its notes on columns")

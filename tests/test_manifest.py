@@ -1,6 +1,8 @@
 """What can be wrong with submission.yaml."""
 
+import datetime
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from submission_checks import VALID, codes
 
 import submissions
 from wildhoi.submission.folder import MANIFEST
-from wildhoi.submission.manifest import read_manifest
+from wildhoi.submission.manifest import read_manifest, write_manifest
 
 # The manifest
 
@@ -37,6 +39,11 @@ from wildhoi.submission.manifest import read_manifest
         (VALID + "inputs: masks\n", ["manifest-field-type"]),
         (VALID + "inputs: [masks, 3]\n", ["manifest-field-type"]),
         (VALID + "settings: [1]\n", ["manifest-field-type"]),
+        (VALID + "settings: {a: [!!omap [a: 1]]}\n", ["manifest-field-value"]),
+        (VALID + "environment: {!!set {a} : 1}\n", ["manifest-unreadable"]),
+        (VALID + "settings: {a: {b: !!binary eA==}}\n", ["manifest-field-value"]),
+        (VALID + "settings: {seed: 0x" + "f" * 6000 + "}\n", ["manifest-field-value"]),
+        (VALID + "settings: {a: " + "[" * 40 + "]" * 40 + "}\n", ["manifest-field-value"]),
         ("{}", ["manifest-field-missing"] * 5),
         (
             "spec: 1\nsplit: val\nmethod: 3\n",
@@ -51,6 +58,12 @@ def test_each_defect_of_a_manifest(tmp_path, text, wanted, monkeypatch):
     assert manifest is None and sorted(codes(defects)) == sorted(wanted)
     assert all(len(str(defect)) < 1000 for defect in defects)
     assert not Path("pwned").exists()
+
+
+def test_plain_settings_come_back_as_they_were(tmp_path):
+    plain = {"steps": [1, 2.5, None, True], "when": {2: datetime.date(2026, 1, 2)}, "deep": [[[["x"]]]], "n": 2**62}
+    write_manifest(tmp_path / MANIFEST, replace(submissions.MANIFEST_ROW, settings=plain))
+    assert read_manifest(tmp_path / MANIFEST) == (replace(submissions.MANIFEST_ROW, settings=plain), [])
 
 
 def test_a_yaml_bomb_takes_no_time(tmp_path):

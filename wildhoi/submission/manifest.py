@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import yaml
@@ -17,6 +19,10 @@ MAX_BYTES = 2**17
 """A hundred times what a long manifest has; PyYAML reads a megabyte in ten seconds."""
 # beside its own error, what PyYAML raises for a tag that does not suit its value: !!int '', !!bool x, !!timestamp x
 DAMAGED = (OSError, yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError)
+DEEPEST = 32
+"""Levels of tables and lists in settings: nobody writes ten, and at some hundreds YAML itself gives up."""
+LARGEST = 2**63
+PLAIN = (str, int, float, NoneType, date)
 HINT = "`wildhoi submission init` writes a valid submission.yaml to start from"
 
 
@@ -111,9 +117,26 @@ def _parse(content: dict[Any, Any]) -> tuple[Manifest | None, list[Defect]]:
             defects.append(
                 Defect("manifest-field-type", "inputs with something that is no text", "a list of names", HINT)
             )
+        elif isinstance(value, dict) and (odd := _odd(value)) is not None:
+            wanted_values = "texts, numbers, booleans, dates, lists and mappings"
+            defects.append(
+                Defect("manifest-field-value", f"{name} with {odd}", wanted_values, "write it as one of them")
+            )
     if any(defect.severity == "error" for defect in defects):
         return None, defects
     return Manifest(**{**values, "inputs": tuple(values.get("inputs", ()))}), defects
+
+
+def _odd(value: object, depth: int = 0) -> str | None:
+    """What is in a value that is no plain data, in words: YAML's tags make anything of a text."""
+    if depth > DEEPEST:
+        return f"more than {DEEPEST} levels"
+    if isinstance(value, dict | list):
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        return next((odd for part in parts if (odd := _odd(part, depth + 1)) is not None), None)
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        return "a whole number of more than 64 bits"
+    return None if isinstance(value, PLAIN) else f"a {type(value).__name__}"
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
