@@ -75,18 +75,18 @@ def same_files(one, two, pattern):
 
 
 def test_convert(scaling, tmp_path):
-    """Every frame of 32 videos of 20 s."""
+    """Every frame of 64 videos of 20 s: long enough that the start of the processes is a small part."""
     templates = ROOT / "tests" / "data" / "fixtures" / "wildhoi_raw" / "data"
-    raw = write_release(tmp_path / "raw", videos=32, frames=600, templates=templates)
+    raw = write_release(tmp_path / "raw", videos=64, frames=600, templates=templates)
     words = ("data", "convert", "wildhoi", raw, "--splits", "train", "--fps", 30)
-    one, two = scaling("convert", *words, out=tmp_path, count=19_200, unit="images")
+    one, two = scaling("convert", *words, out=tmp_path, count=38_400, unit="images")
     assert same_files(one, two, "*.parquet")
 
 
 def test_make(scaling, tmp_path):
     """Solved, drawn and detected scenes of two objects."""
-    words = ("data", "make", "open", "--objects", "barbell,basketball", "--train", 96, "--test", 0, "--layouts", 0)
-    one, two = scaling("make", *words, "--seed", 12, out=tmp_path, count=192, unit="images")
+    words = ("data", "make", "open", "--objects", "barbell,basketball", "--train", 192, "--test", 0, "--layouts", 0)
+    one, two = scaling("make", *words, "--seed", 12, out=tmp_path, count=384, unit="images")
     assert same_files(one, two, "*.parquet")
 
 
