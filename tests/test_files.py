@@ -90,12 +90,19 @@ def test_hashes_agree(tmp_path):
     assert sha256_file(tmp_path / "f") == sha256_text("some text\n")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{'a': 1}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{'a': 1}", b'"\\ud800"', b'{"\\uD9ab": 1}', b'"\xed\xa0\x80"']
+)
 def test_broken_json_is_one_error_naming_the_file(tmp_path, content):
     path = tmp_path / "broken.json"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"broken\.json"):
         read_json(path)
+
+
+def test_any_unicode_is_read(tmp_path):
+    (tmp_path / "good.json").write_bytes('\ufeff["ü", "\\ud83d\\ude00", "\\\\ud800"]'.encode())
+    assert read_json(tmp_path / "good.json") == ["ü", "\U0001f600", "\\ud800"]
 
 
 def test_json_of_another_place_or_size_is_refused(tmp_path):

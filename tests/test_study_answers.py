@@ -180,6 +180,8 @@ def test_a_key_is_read_as_it_was_written(key, tmp_path):
         lambda c: c.update(trials=[]),
         lambda c: c.update(trials="001"),
         lambda c: c["trials"][0].update(left="C"),
+        lambda c: c["trials"][0].update(repeats=["001"]),
+        lambda c: c["trials"][0].update(repeats={}),
         lambda c: c["trials"][0].pop("object"),
         lambda c: c["trials"][0].update(name="002"),
         lambda c: c["trials"][-1].update(repeats="099"),

@@ -128,12 +128,16 @@ def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
     """Read a JSON file of at most `limit` bytes.
 
     Raises:
-        InputError: the file is absent, too large, not UTF-8 or not JSON.
+        InputError: the file is absent, too large, not UTF-8, not JSON, or with texts that are no Unicode.
     """
     try:
-        return json.loads(read_bytes(path, limit, "JSON file"))
+        text = read_bytes(path, limit, "JSON file").decode("utf-8-sig")
+        content = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:  # half of a pair, which no file can hold nor hash be taken of
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+    return content
 
 
 def read_toml(path: Path, limit: int = 2**20) -> dict[str, Any]:

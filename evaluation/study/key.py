@@ -81,6 +81,7 @@ def _key(content: Any) -> Key:
         raise ValueError("another format")
     trials = tuple(Trial(**trial) for trial in content["trials"])
     texts = [text for t in trials for text in (t.name, t.image_id, t.object, t.video_id, t.left)]
+    texts += [t.repeats for t in trials if t.repeats is not None]
     if not trials or not all(isinstance(text, str) for text in texts) or not {t.left for t in trials} <= {*METHODS}:
         raise ValueError("odd trials")
     if not isinstance(content["study"], str) or not isinstance(content["ties"], bool):
