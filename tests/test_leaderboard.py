@@ -36,7 +36,7 @@ HOSTILE = [
     "@SUM(A1)",
     "[link](http://evil.example) ![image](x)",
     "<script>alert(1)</script> &amp; `code` **bold** [bold]rich[/bold]",
-    "[optional] * starred -- dashes --- \ud800",
+    "[optional] * starred -- dashes ---",
     "",
     "x" * 500,
 ]
@@ -411,7 +411,7 @@ def unlatex(text):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=70)))
+@given(st.one_of(st.sampled_from([*HOSTILE, "half a pair \ud800"]), st.text(max_size=70)))
 def test_no_name_breaks_a_format(name):
     line = clean(name)
     assert line.isprintable() and not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", line)
@@ -441,6 +441,14 @@ def test_hostile_methods_leave_every_document_whole(tmp_path):
         assert all(line.count(" & ") for line in texts[2].split("\n") if line.endswith(r"\\"))
         assert [row["method"] for row in json.loads(texts[3])["tables"][0]["rows"][: len(HOSTILE)]] == HOSTILE[:14]
     assert names(board.tables[0])[: len(HOSTILE)] == [short(name) for name in HOSTILE]
+
+
+def test_a_method_whose_name_is_no_unicode_is_in_no_table_but_in_the_notes(tmp_path):
+    save(tmp_path / "half", given_scores([0, 0, 0, 0], method="half a pair \ud800"))
+    board = leaderboard(tmp_path)
+    assert board.tables == leaderboard(None).tables
+    (note,) = (note for note in board.notes if "half/scores.json" in note)
+    assert "Unicode" in note and note in board.to_markdown()
 
 
 @pytest.mark.parametrize("per_object", [False, True])
