@@ -379,7 +379,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("step", ["join_parts", "seal_folder"])
+@pytest.mark.parametrize("step", ["read_notes", "seal_folder"])
 def test_a_killed_conversion_goes_on_with_any_workers_and_ends_in_the_same_bytes(release, video_data, command, step):
     words = ("data", "convert", "wildhoi", str(release), "--objects", OBJECT, "-o", "out")
     killed = subprocess.run([sys.executable, "-c", KILLED, step, *words], capture_output=True, timeout=60, check=False)

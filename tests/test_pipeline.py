@@ -16,6 +16,7 @@ from pipeline_parts import OBJECTS, Stop, conversion
 
 from submissions import unchecked
 from wildhoi.convert import shards
+from wildhoi.convert.parts import convert_part
 from wildhoi.convert.pipeline import run_conversion
 from wildhoi.convert.wildhoi_release import plan_wildhoi
 from wildhoi.dataset import find_data, open_folder
@@ -118,7 +119,7 @@ def fail(*args, **kwargs):
     raise Stop
 
 
-@pytest.mark.parametrize("step", ["write_mini", "write_card", "seal_folder", "join_parts"])
+@pytest.mark.parametrize("step", ["write_mini", "write_card", "seal_folder", "Shards.finish"])
 def test_an_interruption_after_the_parts_leaves_no_finished_folder(tmp_path, whole, monkeypatch, step):
 
     with monkeypatch.context() as patch:
@@ -297,6 +298,39 @@ def test_shards_hold_every_row_once_in_order_and_stay_below_the_limit(tmp_path, 
                 or file.stat().st_size - footer.serialized_size < shard_bytes + 2 * group_bytes + row_bytes
             )
         assert len(files) >= {30_000: 2, 12_000: 3, 1: 18}[shard_bytes]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_that_finish_in_any_order_are_joined_in_theirs(tmp_path, monkeypatch, seed):
+    monkeypatch.setattr(shards, "SHARD_BYTES", 30_000)
+    monkeypatch.setattr(shards, "ROWS_PER_GROUP", 7)
+    made = [tmp_path / "made" / part.key for part in conversion(n_parts=6).parts[:6]]
+    made[0].parent.mkdir()
+    for path, part in zip(made, conversion(n_parts=6).parts, strict=False):
+        convert_part(part, path)
+    with shards.Shards(made, tmp_path / "once", "train", "samples") as once:
+        wanted = once.finish()
+    files = [tmp_path / path.name for path in made]
+    with shards.Shards(files, tmp_path / "arriving", "train", "samples") as arriving:
+        begun = []
+        for i in random.Random(seed).sample(range(6), 6):
+            shutil.copy(made[i], files[i])
+            arriving.join_finished()
+            begun.append((tmp_path / "arriving").exists())
+        names = arriving.finish()
+    assert contents(tmp_path / "arriving") == contents(tmp_path / "once") and len(names) == len(wanted) > 1
+    assert ids(tmp_path, "arriving/*") == [name for file in made for name in ids(file.parent, file.name)]
+    first = random.Random(seed).sample(range(6), 6).index(0)
+    assert not any(begun[:first])  # nothing stands before the first part
+
+
+def test_shards_are_begun_before_the_last_part_is_converted(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "ROWS_PER_GROUP", 5)
+    begun = []
+    run_conversion(
+        conversion(), tmp_path / "out", progress=lambda *_: begun.append(len([*tmp_path.rglob(".train-*.parquet")]))
+    )
+    assert begun == [0, 0, 1, 1, 1] * 2
 
 
 def test_the_limit_of_a_shard_is_below_that_of_the_format():

@@ -24,7 +24,7 @@ from wildhoi.convert.parts import (
     irregular,
     read_notes,
 )
-from wildhoi.convert.shards import join_parts
+from wildhoi.convert.shards import Shards
 from wildhoi.dataset.folder import SPLITS, seal_folder
 from wildhoi.engine import Engine, Local, map_shards, only_run_in
 from wildhoi.errors import InputError
@@ -216,23 +216,27 @@ def _convert_group(group: Group, parts: Sequence[Part], out: Path, run: _Run, re
     done = out / CONVERTING / f"{name}.json"
     if not done.is_file():
         folder = out / CONVERTING / name
-        files = map_shards(
-            convert_part_strictly if run.strict else convert_part,
-            {part.key: part for part in parts},
-            folder,
-            engine=run.engine,
-            fingerprint=run.fingerprint,
-            progress=None if run.progress is None else _named(run.progress, " ".join(group)),
-        )
-        notes = _merge([read_notes(file) for file in files])
-        join_parts(files, out / group[0] / group[1], group[2], group[0])
+        files = [folder / part.key for part in parts]
+        with Shards(files, out / group[0] / group[1], group[2], group[0]) as shards:
+
+            def settled(finished: int, total: int) -> None:
+                shards.join_finished()  # while others are converted; a file that is there is one of this conversion
+                if run.progress is not None:
+                    run.progress(" ".join(group), finished, total)
+
+            map_shards(
+                convert_part_strictly if run.strict else convert_part,
+                {part.key: part for part in parts},
+                folder,
+                engine=run.engine,
+                fingerprint=run.fingerprint,
+                progress=settled,
+            )
+            notes = _merge([read_notes(file) for file in files])
+            shards.finish()
         write_text(done, canonical_json(notes) + "\n")
         shutil.rmtree(folder)
     report.objects[group[1]].count(group[0], group[2], read_json(done))
-
-
-def _named(progress: Progress, what: str) -> Callable[[int, int], None]:
-    return lambda finished, total: progress(what, finished, total)
 
 
 def _merge(notes: Sequence[PartNotes]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def map_shards(
         engine: where it is done; default in this process.
         resume: keep what is finished; otherwise everything is done again.
         fingerprint: names code, settings and inputs; a finished file of another fingerprint is done again.
-        progress: called with (finished, total) at the start and after each shard.
+        progress: called with (finished, total) at the start and after each shard; whatever file is there then is whole.
         done: called with a key and what `work` returned, before the file has its name.
 
     Returns:
