@@ -136,8 +136,8 @@ def read_json(path: Path, limit: int = 64 * 2**20) -> Any:
         if "\\ud" in text or "\\uD" in text:  # half of a pair, which no file can hold nor hash be taken of
             json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        half = error.object[error.start]
-        raise InputError(f"{path}: a text in it holds {half!r}, half of a pair that is no Unicode alone") from None
+        half = f"U+{ord(error.object[error.start]):X}"
+        raise InputError(f"{path}: a text in it holds {half}, half of a pair that is no Unicode alone") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from None
     return content

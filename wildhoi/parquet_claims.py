@@ -5,7 +5,7 @@ column are damaged (a C++ exception that nobody can catch), so the few numbers t
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,15 @@ from typing import Any
 MAGIC = b"PAR1"
 MOST_FOOTER = 2**26
 """Bytes: a thousand columns in a thousand row groups."""
-MOST_DEPTH = 8
-"""Of structures within each other: a footer has six levels."""
+MOST_DEPTH = 16
+"""Of structures and lists within each other: a footer has eight levels."""
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 # fields by their number in parquet.thrift: of the file, a row group, a column chunk and its description
 NUM_ROWS, ROW_GROUPS = 3, 4
 COLUMNS, TOTAL_BYTES = 1, 2
 DESCRIPTION = 3
 PATH, NUM_VALUES = 3, 5
+Read = tuple[Any, int]
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,21 @@ def read_claims(path: Path, wanted: Sequence[str]) -> Claims:
         groups = footer.get(ROW_GROUPS, [])
         chunks = [chunk[DESCRIPTION] for group in groups for chunk in group[COLUMNS]]
         names = {name.encode() for name in wanted}
-        values = sum(chunk[NUM_VALUES] for chunk in chunks if chunk[PATH][0] in names)
-        rows, size = footer[NUM_ROWS], sum(group[TOTAL_BYTES] for group in groups)
-        sizes = (rows, size, *(chunk[NUM_VALUES] for chunk in chunks), *(group[TOTAL_BYTES] for group in groups))
-        if not all(isinstance(number, int) and number >= 0 for number in sizes):
-            raise ValueError("its footer has sizes that are none")
-        return Claims(rows, values, size)
+        values = [(chunk[PATH][0], _size(chunk[NUM_VALUES])) for chunk in chunks]
+        return Claims(
+            rows=_size(footer[NUM_ROWS]),
+            values=sum([number for name, number in values if name in names]),
+            bytes=sum([_size(group[TOTAL_BYTES]) for group in groups]),
+        )
     except (IndexError, KeyError, TypeError, AttributeError):
         raise ValueError("its footer is damaged") from None
+
+
+def _size(stored: Any) -> int:
+    """A number that is not negative; twice of it is stored."""
+    if not isinstance(stored, int) or stored & 1:
+        raise ValueError("its footer has sizes that are none")
+    return stored >> 1
 
 
 def _footer(path: Path) -> bytes:
@@ -70,69 +78,61 @@ def _footer(path: Path) -> bytes:
         return stream.read(length)
 
 
-def _structure(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    """The fields of a structure by number, and where it ends."""
+def _structure(data: bytes, at: int, depth: int) -> Read:
+    """The fields of a structure by number."""
     if not depth:
         raise ValueError("structures too deep within each other")
     fields: dict[int, Any] = {}
     number = 0
     while head := data[at]:
-        at += 1
-        if head >> 4:
-            number += head >> 4
+        kind, step, at = head & 15, head >> 4, at + 1
+        if step:
+            number += step
         else:
-            number, at = _integer(data, at)
-        kind = head & 15
-        fields[number], at = (kind == TRUE, at) if kind in (TRUE, FALSE) else _value(data, at, kind, depth)
+            stored, at = _varint(data, at, depth)
+            number = (stored >> 1) ^ -(stored & 1)
+        fields[number], at = (kind == TRUE, at) if kind in (TRUE, FALSE) else READERS[kind](data, at, depth - 1)
     return fields, at + 1
 
 
-def _value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind == STRUCT:
-        return _structure(data, at, depth - 1)
-    if kind in (LIST, SET):
-        return _list(data, at, depth)
-    if kind == BINARY:
-        length, at = _varint(data, at)
-        if length > len(data) - at:
-            raise ValueError("a text longer than its footer")
-        return data[at : at + length], at + length
-    simple: dict[int, Callable[[bytes, int], tuple[int, int]]] = {I16: _integer, I32: _integer, I64: _integer}
-    if kind in simple:
-        return simple[kind](data, at)
-    if kind in (TRUE, FALSE, BYTE):
-        return data[at], at + 1
-    if kind == DOUBLE:
-        return None, at + 8
-    raise ValueError(f"a field of type {kind}, which no footer has")
-
-
-def _list(data: bytes, at: int, depth: int) -> tuple[list[Any], int]:
+def _list(data: bytes, at: int, depth: int) -> Read:
     head, at = data[at], at + 1
-    count = head >> 4
+    count, read = head >> 4, READERS[head & 15]
     if count == 15:
-        count, at = _varint(data, at)
-    if count > len(data) - at:
-        raise ValueError("a list longer than its footer")
+        count, at = _varint(data, at, depth)
+    if not depth or count > len(data) - at:
+        raise ValueError("a list longer than its footer, or too deep in others")
     items = []
     for _ in range(count):
-        item, at = _value(data, at, head & 15, depth)
+        item, at = read(data, at, depth - 1)
         items.append(item)
     return items, at
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _text(data: bytes, at: int, depth: int) -> Read:
+    length, at = _varint(data, at, depth)
+    if length > len(data) - at:
+        raise ValueError("a text longer than its footer")
+    return data[at : at + length], at + length
+
+
+def _varint(data: bytes, at: int, _: int) -> tuple[int, int]:
+    """An integer as it is stored: without a sign, or twice a number that has one."""
     value = shift = 0
-    while True:
-        byte, at = data[at], at + 1
+    while (byte := data[at]) > 127:
         value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return value, at
+        shift, at = shift + 7, at + 1
         if shift > 63:
             raise ValueError("an integer of more than 64 bits")
+    return value | byte << shift, at + 1
 
 
-def _integer(data: bytes, at: int) -> tuple[int, int]:
-    value, at = _varint(data, at)
-    return (value >> 1) ^ -(value & 1), at
+READERS: Mapping[int, Callable[[bytes, int, int], Read]] = {
+    **dict.fromkeys((TRUE, FALSE, BYTE), lambda data, at, _: (data[at], at + 1)),
+    **dict.fromkeys((I16, I32, I64), _varint),
+    DOUBLE: lambda data, at, _: (None, at + 8),
+    BINARY: _text,
+    **dict.fromkeys((LIST, SET), _list),
+    STRUCT: _structure,
+}
+"""What reads a value of a type: of the bytes, from a place in them, at most so deep; and where it ends."""
