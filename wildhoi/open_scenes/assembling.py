@@ -72,7 +72,7 @@ def read_layouts(source: Source, log: Log) -> Iterator[SceneView]:
 
 def _scenes(source: Source, log: Log) -> Iterator[Scene]:
     """The scenes of a part in the order of their names; what was drawn again, and what never held, is noted."""
-    stored = read_scenes(source.path)
+    stored = read_scenes(source.path, source.names)
     found = {scene.scene_id: scene for scene in stored.scenes}
     for scene_id, reason in stored.redrawn:
         if scene_id in source.names:

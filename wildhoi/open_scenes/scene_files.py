@@ -1,8 +1,8 @@
 """Scenes as files: Parquet, one row a scene, with what was drawn again on the way to them."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from wildhoi.errors import InputError
 from wildhoi.files import atomic_path
 from wildhoi.geometry import nearest_rotation
 from wildhoi.open_scenes.scene import Scene
-from wildhoi.schema import Camera, ObjectPose
+from wildhoi.schema import Camera
 
 NOTES = b"wildhoi"
 TAKEN = {name: f"taken_{name}" for name in columns.CAMERA}
@@ -35,6 +35,7 @@ SCENES = columns.Layout(
     },
     optional_numbers=columns.ANGLE,
 )
+ROTATIONS = [name for name, shape in SCENES.numbers.items() if shape == (3, 3)]
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,12 @@ def _row(scene: Scene) -> dict[str, object]:
     }
 
 
-def read_scenes(path: Path) -> SceneFile:
+def read_scenes(path: Path, names: Collection[str] | None = None) -> SceneFile:
     """Read a file of scenes; rotations are brought from float32 onto the nearest exact ones.
+
+    Args:
+        path: the file.
+        names: of the scenes that are wanted; default all. What was drawn again is told of all.
 
     Raises:
         InputError: the file is absent, damaged or not one of scenes.
@@ -79,12 +84,14 @@ def read_scenes(path: Path) -> SceneFile:
         redrawn = [(str(scene), str(reason)) for scene, reason in notes["redrawn"]]
     except (pa.ArrowException, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: does not say what was drawn again; make the data set again") from None
-    return SceneFile([_scene(table, row) for row in range(table.n_rows)], redrawn)
+    exact = {name: nearest_rotation(table.numbers[name]) for name in ROTATIONS}
+    table = replace(table, numbers=table.numbers | exact)
+    wanted = [row for row, name in enumerate(table.texts["scene_id"]) if names is None or name in names]
+    return SceneFile([_scene(table, row) for row in wanted], redrawn)
 
 
 def _scene(table: columns.Columns, row: int) -> Scene:
     texts, numbers = table.texts, table.numbers
-    pose = columns.read_object(table, row)
     width, height = (int(length) for length in numbers["frame_size"][row])
     x, y, side = (int(length) for length in numbers["window"][row])
     return Scene(
@@ -92,17 +99,17 @@ def _scene(table: columns.Columns, row: int) -> Scene:
         object=str(texts["object"][row]),
         interaction=str(texts["interaction"][row]),
         human=columns.read_human(table, row),
-        object_pose=ObjectPose(nearest_rotation(pose.rotation), pose.translation, pose.scale, pose.angle),
+        object_pose=columns.read_object(table, row),
         camera=_camera(table, row, TAKEN),
         annotated=_camera(table, row, {name: name for name in columns.CAMERA}),
         frame_size=(width, height),
         window=(x, y, side),
         body_box=np.asarray(numbers["body_box"][row]),
-        upright=nearest_rotation(numbers["upright"][row]),
+        upright=np.asarray(numbers["upright"][row]),
         visible=float(numbers["visible"][row]),
     )
 
 
 def _camera(table: columns.Columns, row: int, names: Mapping[str, str]) -> Camera:
     rotation, translation, focal, principal_point = (table.numbers[names[name]][row] for name in columns.CAMERA)
-    return Camera(nearest_rotation(rotation), translation, focal, principal_point)
+    return Camera(rotation, translation, focal, principal_point)
