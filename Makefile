@@ -12,9 +12,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/installed
 	@.venv/bin/wildhoi demo -o build/demo
 
-# two processes more than cores: many tests wait for processes of their own
+# one process more than cores: many tests wait for processes of their own
 test: .venv/test-installed
-	.venv/bin/python -m pytest -n $$(($$(nproc) + 2)) --dist loadfile
+	.venv/bin/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile
 
 lint: .venv/test-installed
 	.venv/bin/ruff check .

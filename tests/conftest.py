@@ -13,7 +13,13 @@ import pytest
 
 TRIMMED = Path(__file__).parent / "data" / "fixtures"
 DEFAULT = Path(__file__).parents[2] / "shared" / "fixtures"
+LONG = {"endurance", "fuzz", "training", "test_open_tells", "test_site", "test_site_browser"}
 FULL = Path(os.environ.get("WILDHOI_FIXTURES", DEFAULT))
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long: a long file at the end would keep all processes but one waiting."""
+    items.sort(key=lambda item: LONG.isdisjoint({item.path.stem, item.path.parent.name}))
 
 
 @pytest.fixture(scope="session")

@@ -116,10 +116,10 @@ def test_in_blocks_the_groups_are_those_of_the_slow_twin(views, settings, cut):
         assert near[near >= 0].tolist() == slow.neighbours(views, row, pairs, settings)
 
 
-@pytest.mark.parametrize("side", [101, 4096])
+@pytest.mark.parametrize("side", [51, 4096])
 def test_threads_change_nothing(side, cut, threads):
     cut(side)
-    views = made_views(scenes=60, of_each=4, points=26, noise=0.05)
+    views = made_views(scenes=30, of_each=4, points=26, noise=0.05)
     threads(1)
     whole = group_views(views)
     for number in (2, 3):
