@@ -169,6 +169,18 @@ def begin(out, **settings):
     pipeline_parts.STOP_AT.clear()
 
 
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1], lambda data: b"\0" * len(data)])
+def test_a_finished_part_that_was_damaged_is_told(tmp_path, damage):
+    pipeline_parts.STOP_AT.append("0104")
+    with pytest.raises((WildhoiError, Stop)):
+        run_conversion(conversion(), tmp_path / "out")
+    pipeline_parts.STOP_AT.clear()
+    (part,) = (tmp_path / "out/.conversion").rglob("0102.parquet")
+    part.write_bytes(damage(part.read_bytes()))
+    with pytest.raises(InputError, match=r"0102\.parquet: is damaged; remove the unfinished folder"):
+        run_conversion(conversion(), tmp_path / "out")
+
+
 def test_an_unfinished_folder_is_refused_by_what_reads_data(tmp_path):
     begin(tmp_path / "out")
     with pytest.raises(InputError, match="finish"):

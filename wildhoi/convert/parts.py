@@ -163,11 +163,22 @@ def read_notes(path: Path) -> PartNotes:
         content = json.loads((pq.read_metadata(path).metadata or {})[NOTES])
         return PartNotes(**{field.name: content[field.name] for field in fields(PartNotes)})
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: is damaged; remove the unfinished folder and convert again") from None
+        raise _damaged(path) from None
 
 
 def read_tables(path: Path) -> Iterator[pa.Table]:
-    """The row groups of a part, one at a time."""
-    with pq.ParquetFile(path) as file:
-        for number in range(file.num_row_groups):
-            yield file.read_row_group(number)
+    """The row groups of a part, one at a time.
+
+    Raises:
+        InputError: the file is no finished part.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for number in range(file.num_row_groups):
+                yield file.read_row_group(number)
+    except (OSError, pa.ArrowException):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path}: is damaged; remove the unfinished folder and convert again")
