@@ -5,11 +5,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # parallel test processes are given the width of some terminal: tables would break lines that tests look for
 os.environ.pop("COLUMNS", None)
 
+import gc
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+
+# modules and collected tests are millions of objects that live to the end: looked through again and again for nothing
+gc.set_threshold(50_000, 20, 100)
 
 TRIMMED = Path(__file__).parent / "data" / "fixtures"
 DEFAULT = Path(__file__).parents[2] / "shared" / "fixtures"
@@ -20,6 +24,10 @@ FULL = Path(os.environ.get("WILDHOI_FIXTURES", DEFAULT))
 def pytest_collection_modifyitems(items):
     """Begin with what takes long: a long file at the end would keep all processes but one waiting."""
     items.sort(key=lambda item: LONG.isdisjoint({item.path.stem, item.path.parent.name}))
+
+
+def pytest_collection_finish():
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

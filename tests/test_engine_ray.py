@@ -1,5 +1,6 @@
 """The same shards on a Ray cluster that is started here: same files, same failures, nothing left running."""
 
+import builtins
 import importlib.util
 import os
 from pathlib import Path
@@ -31,7 +32,7 @@ def cluster(tmp_path_factory):
     import ray
 
     root = Path(__file__).parents[1]
-    before = os.environ.get("PYTHONPATH")
+    before, printing = os.environ.get("PYTHONPATH"), builtins.print
     os.environ["PYTHONPATH"] = os.pathsep.join([str(root), str(root / "tests")])
     try:
         ray.init(
@@ -44,6 +45,7 @@ def cluster(tmp_path_factory):
         yield
     finally:
         ray.shutdown()
+        builtins.print = printing  # Ray has put its own there
         os.environ.pop("PYTHONPATH")
         if before is not None:
             os.environ["PYTHONPATH"] = before
