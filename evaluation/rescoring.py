@@ -16,7 +16,7 @@ from evaluation.protocol import Protocol, load_protocol, protocol_ids
 from evaluation.scores import PER_IMAGE, SCORES, WORK, Scores, read_scores, write_scores
 from wildhoi.dataset import BODY_MODELS, DataFolder
 from wildhoi.engine import Engine
-from wildhoi.errors import InputError, MissingAssetError
+from wildhoi.errors import InputError, MissingAssetError, ShardsError
 from wildhoi.open_scenes.truth import truth_of
 from wildhoi.submission.folder import read_submission
 
@@ -48,7 +48,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Rescored:
-    """A submission scored again; `reason` says why it was not, where `new` is None.
+    """A submission scored again; where `new` is None, `reason` and `exit_code` say why it was not.
 
     `coverage` is images scored and images there are, before and now.
     """
@@ -60,7 +60,7 @@ class Rescored:
     metrics: Mapping[str, Change] = field(default_factory=dict)
     coverage: tuple[tuple[int, int] | None, tuple[int, int] | None] = (None, None)
     reason: str = ""
-    missing: bool = False
+    exit_code: int = 0
     new: Scores | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,8 +114,10 @@ def rescore(
             try:
                 options = Options(engine=engine, work=None if work is None else work / name / WORK)
                 yield _rescored(path, name, rules, given, options, told)
-            except (InputError, MissingAssetError) as error:
-                yield Rescored(name, reason=str(error), missing=isinstance(error, MissingAssetError))
+            except (InputError, MissingAssetError, ShardsError) as error:
+                yield Rescored(name, reason=str(error), exit_code=error.exit_code)
+                if isinstance(error, ShardsError):
+                    continue  # what is scored is kept
             if work is not None:
                 rmtree(work / name / WORK, ignore_errors=True)
 

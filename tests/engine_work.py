@@ -70,6 +70,10 @@ def environment(job: Job, path: Path) -> None:
     path.write_text(",".join(os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")))
 
 
+def place(job: Job, path: Path) -> None:
+    path.write_text(f"{Path('log').resolve()} {os.environ.get('WILDHOI_BODY_MODELS', '')}")
+
+
 def threads(job: Job, path: Path) -> None:
     import torch
 

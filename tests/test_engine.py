@@ -13,7 +13,7 @@ from engine_work import Job, is_alive, write
 
 from wildhoi.engine import Local, Ray, map_shards
 from wildhoi.engine.folder import PARTIAL
-from wildhoi.errors import InputError, RunError
+from wildhoi.errors import InputError, RunError, ShardsError
 
 BOTH = pytest.mark.parametrize("workers", [1, 2])
 
@@ -156,9 +156,20 @@ def test_several_failed_shards_are_counted_and_the_first_is_told(workers, log, o
 @BOTH
 def test_where_everything_fails_the_rest_is_not_begun(workers, log, out):
     names = "abcdefghijklmnop"
-    with pytest.raises(RunError, match=r"of 16 shards failed, \d+ were not begun: a\.txt"):
+    with pytest.raises(RunError, match=r"of 16 shards failed, \d+ were not begun: a\.txt") as caught:
         map_shards(write, jobs(log, names, **dict.fromkeys(names, "value error")), out, engine=Local(workers))
-    assert 3 <= len(calls(log)) <= 3 + workers
+    assert 10 <= len(calls(log)) <= 10 + workers and type(caught.value) is RunError
+
+
+@BOTH
+@pytest.mark.parametrize("finished", ["", "a"])
+def test_bad_shards_keep_none_from_being_done_wherever_they_are(workers, finished, log, out):
+    bad = dict.fromkeys("bcdefghij" + ("kl" if finished else ""), "value error")
+    if finished:  # by an earlier start
+        map_shards(write, jobs(log, finished), out)
+    with pytest.raises(ShardsError, match=rf"{len(bad)} of 16 shards failed: b\.txt"):
+        map_shards(write, jobs(log, "bcdefghijklmnopa", **bad), out, engine=Local(workers))
+    assert set(published(out)) == {f"{name}.txt" for name in set("abcdefghijklmnop") - bad.keys()}
 
 
 @BOTH

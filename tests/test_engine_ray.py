@@ -3,6 +3,8 @@
 import builtins
 import importlib.util
 import os
+import re
+import socket
 from pathlib import Path
 
 import engine_work
@@ -19,7 +21,7 @@ from wildhoi.convert.pipeline import run_conversion
 from wildhoi.convert.wildhoi_release import plan_wildhoi
 from wildhoi.dataset import find_data
 from wildhoi.engine import Local, Ray, map_shards
-from wildhoi.errors import InputError, MissingAssetError, RunError
+from wildhoi.errors import InputError, MissingAssetError, RunError, ShardsError
 from wildhoi.submission.folder import read_submission
 from wildhoi.workflows import SAMPLE_SUBMISSIONS
 
@@ -123,6 +125,19 @@ def test_no_more_shards_at_once_than_asked_for(cluster, log, out):
     assert len({line.split()[1] for line in log.read_text().splitlines()}) == 1
 
 
+def test_paths_and_settings_mean_there_what_they_mean_here(engine, log, out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WILDHOI_BODY_MODELS", "models")
+    (path,) = map_shards(engine_work.place, jobs(log, "a"), out, engine=engine)
+    assert path.read_text() == f"{log} models"
+
+
+def test_a_full_disk_of_a_machine_is_no_end_of_the_run(engine, log, out):
+    with pytest.raises(ShardsError, match=rf"shard b\.txt: OSError: on {socket.gethostname()}: .*No space left"):
+        map_shards(write, jobs(log, "abcd", b="full"), out, engine=engine)
+    assert set(published(out)) == {"a.txt", "c.txt", "d.txt"} and calls(log).count("b.txt") == 3
+
+
 def test_a_cluster_without_gpus_says_so(cluster, log, out):
     with pytest.raises(RunError, match="no GPU to give"):
         map_shards(write, jobs(log), out, engine=Ray("auto", gpus=1.0))
@@ -150,6 +165,26 @@ def test_where_no_cluster_answers_it_is_said_how_to_start_one(monkeypatch, log, 
     monkeypatch.setattr(ray, "init", nobody)
     with pytest.raises(RunError, match=r"--address auto: no Ray cluster answers .*ray start --head"):
         map_shards(write, jobs(log), out, engine=Ray())
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "nowhere.invalid:6379", "127.0.0.1:x"])
+def test_an_address_where_nothing_is_is_not_waited_for(address, monkeypatch, log, out):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would ask for minutes"))
+    with pytest.raises(RunError, match=rf"--address {re.escape(address)}: no Ray cluster answers"):
+        map_shards(write, jobs(log), out, engine=Ray(address))
+
+
+def test_a_run_that_finds_no_cluster_leaves_its_folder_as_it_was(monkeypatch, tmp_path):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    data = make_runnable(tmp_path / "data", plain_samples({"tennis": 2}))
+    with pytest.raises(RunError, match="no Ray cluster answers"):
+        run(Toy(), data, tmp_path / "out", engine=Ray("127.0.0.1:1"))
+    run(Toy(), data, tmp_path / "out")
 
 
 # What the commands do

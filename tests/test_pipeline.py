@@ -21,7 +21,7 @@ from wildhoi.convert.pipeline import run_conversion
 from wildhoi.convert.wildhoi_release import plan_wildhoi
 from wildhoi.dataset import find_data, open_folder
 from wildhoi.engine import Local
-from wildhoi.errors import InputError, MissingAssetError, WildhoiError
+from wildhoi.errors import InputError, MissingAssetError, ShardsError, WildhoiError
 from wildhoi.files import sha256_file
 
 FPS = 30
@@ -113,6 +113,15 @@ def test_what_was_finished_is_not_done_again(tmp_path, monkeypatch):
     pipeline_parts.STOP_AT[:] = ["0001", "0002", "0003", "0004"]  # reading these again would fail
     run_conversion(conversion(), tmp_path / "out")
     assert len(ids(tmp_path / "out", "samples/*/*.parquet")) == 40
+
+
+def test_bad_parts_keep_no_other_from_being_converted(tmp_path, whole):
+    pipeline_parts.STOP_AT[:] = ["0002", "0103"]
+    with pytest.raises(ShardsError, match=r"in 2 of 2 tables parts failed; the first: shard 0002.parquet"):
+        run_conversion(conversion(), tmp_path / "out")
+    pipeline_parts.STOP_AT[:] = [f"{n:04}" for n in (1, 3, 4, 101, 102, 104)]  # reading these again would fail
+    run_conversion(conversion(), tmp_path / "out")
+    assert contents(tmp_path / "out") == whole
 
 
 def fail(*args, **kwargs):

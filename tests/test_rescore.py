@@ -162,7 +162,7 @@ def test_what_is_damaged_is_said_and_the_rest_goes_on(copied, data, spoil, words
     shutil.copytree(copied / "open" / "theirs", copied / "open" / "zz")
     spoil(copied / "open" / "theirs")
     first, second = rescore(copied, data=data.path)
-    assert first.new is None and words in first.reason and not first.missing
+    assert first.new is None and words in first.reason and first.exit_code == 2
     assert second.new is not None
 
 
@@ -263,3 +263,25 @@ def test_an_interrupted_rescoring_goes_on(copied, data, monkeypatch):
     monkeypatch.setattr(scoring, "score_shard", lambda shard, path: (done.append(path.name), real(shard, path))[1])
     first = next(iter(rescore(copied, data=data.path, work=copied)))
     assert first.new is not None and len(done) == len({*done}) == len(first.new.rows)
+
+
+def test_images_that_cannot_be_scored_keep_no_other_submission_from_it(copied, data, monkeypatch, command):
+    from evaluation import scoring
+
+    shutil.copytree(copied / "open" / "theirs", copied / "open" / "zz")
+    real, failing = scoring.score_shard, []
+
+    def score_shard(shard, path):
+        failing.append(path.name)
+        if len(failing) == 2:
+            raise ValueError("singular")
+        real(shard, path)
+
+    monkeypatch.setattr(scoring, "SHARD", 1)
+    monkeypatch.setattr(scoring, "score_shard", score_shard)
+    told = command("rescore", copied, "--data", data.path, "--write")
+    assert told.code == 1 and "open/theirs: not scored again: shard 00000001.json" in told.err
+    assert "Traceback" not in told.err and "open/zz" in told.out
+    done = len(failing)
+    assert command("rescore", copied / "open", "--data", data.path, "--write").code == 0
+    assert len(failing) == done + 1 + 6  # the failed image, and all of the other submission

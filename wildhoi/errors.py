@@ -46,6 +46,10 @@ class RunError(WildhoiError):
     exit_code = 1
 
 
+class ShardsError(RunError):
+    """Some shards of a long work failed, and all others are done."""
+
+
 class InputError(WildhoiError):
     """A file, an option or a value is invalid."""
 

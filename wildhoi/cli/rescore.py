@@ -22,6 +22,8 @@ from wildhoi.errors import InputError, printable
 if TYPE_CHECKING:
     from evaluation.rescoring import Rescored
 
+WORST_LAST = (0, 3, 1, 2)
+"""Exit codes: the last of those that submissions end with is the command's."""
 Submissions = Annotated[
     list[Path], typer.Argument(metavar="SUBMISSION...", help="Scored submissions, or folders with some below.")
 ]
@@ -42,15 +44,16 @@ def rescore(
 ) -> None:
     """Score submissions again from their predictions and compare with the stored scores; writes nothing by itself.
 
-    No method runs. Exit code 2 where a submission is invalid, else 3 where its data are not here; the others are done.
+    No method runs. Exit code 2 where a submission is invalid, else 1 where images could not be scored, else 3 where its
+    data are not here; the others are done.
     """
     from evaluation.rescoring import rescore as score_again
     from wildhoi.files import require_writable
 
     if write and out is not None:
         raise InputError("rescore: want --write or --out, not both")
-    if out is not None:
-        require_writable(out)
+    for place in [out] if out is not None else submissions if write else []:
+        require_writable(place)
     targets = _targets(submissions, out)
     done = []
     chosen = make_engine(engine, workers, address)
@@ -65,8 +68,7 @@ def rescore(
         _show(one, entry["submission"])
     if not as_json and not write and out is None and any(one.new for one, _ in done):
         say("nothing was written; --write replaces the stored scores, -o DIR writes beside them")
-    reasons = {one.missing for one, _ in done if one.new is None}
-    raise typer.Exit(2 if False in reasons else 3 if reasons else 0)
+    raise typer.Exit(max((one.exit_code for one, _ in done), key=WORST_LAST.index, default=0))
 
 
 def _targets(folders: list[Path], out: Path | None) -> dict[Path, Path | None]:

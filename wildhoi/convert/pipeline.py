@@ -27,7 +27,7 @@ from wildhoi.convert.parts import (
 from wildhoi.convert.shards import Shards
 from wildhoi.dataset.folder import SPLITS, seal_folder
 from wildhoi.engine import Engine, Local, map_shards, only_run_in
-from wildhoi.errors import InputError
+from wildhoi.errors import InputError, ShardsError
 from wildhoi.files import canonical_json, read_json, remove_unfinished, sha256_text, write_text
 from wildhoi.layout import CONVERTING, IDENTITY
 from wildhoi.schema import BodyKind
@@ -94,7 +94,8 @@ def run_conversion(
     Raises:
         InputError: `out` holds something else, or a file is invalid in a way that stops a conversion.
         DefectError: `strict`, and something is irregular; carries all of the first part that is.
-        RunError: another run is writing to `out`, or a worker died.
+        ShardsError: some parts failed; all others are done.
+        RunError: another run is writing to `out`, or the disk is full.
     """
     out = out.resolve()  # what is removed after a failure must not be a link
     settings = _settings(conversion)
@@ -111,8 +112,7 @@ def run_conversion(
             (out / CONVERTING / GROUNDWORK).mkdir(exist_ok=True)
             conversion.groundwork(out / CONVERTING / GROUNDWORK, engine, progress)
         run = _Run(engine, strict, sha256_text(settings), progress)
-        for group, parts in _groups(conversion.parts).items():
-            _convert_group(group, parts, out, run, report)
+        _convert_groups(_groups(conversion.parts), out, run, report)
         _refuse_empty(conversion, report)
         if strict:
             _refuse_irregular(report)
@@ -208,6 +208,19 @@ def _groups(parts: Sequence[Part]) -> dict[Group, list[Part]]:
 
     ordered = sorted(parts, key=group)  # stable: within a group the order of the plan
     return {key: list(members) for key, members in groupby(ordered, key=group)}
+
+
+def _convert_groups(groups: Mapping[Group, Sequence[Part]], out: Path, run: _Run, report: ConversionReport) -> None:
+    """Convert every group, one with a part that fails too, before the first failure is told."""
+    failures = []
+    for group, parts in groups.items():
+        try:
+            _convert_group(group, parts, out, run, report)
+        except ShardsError as failure:
+            failures.append(failure)
+    if failures:
+        several = f"in {len(failures)} of {len(groups)} tables parts failed; the first: " if failures[1:] else ""
+        raise ShardsError(f"{several}{failures[0]}") from failures[0].__cause__
 
 
 def _convert_group(group: Group, parts: Sequence[Part], out: Path, run: _Run, report: ConversionReport) -> None:

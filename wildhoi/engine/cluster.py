@@ -1,6 +1,10 @@
 """A Ray cluster: shards travel to its machines and files come back as bytes, so that only inputs need a shared disk."""
 
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +17,29 @@ from wildhoi.errors import InputError, MissingAssetError, RunError, one_line
 LOCAL = "local"
 AHEAD = 2
 """Tasks handed over for each that runs, so that no machine waits for the next."""
+ANSWER = 10.0
+"""Seconds that a cluster has to take a connection: Ray itself goes on asking for a place where nothing is."""
+VARIABLES = "WILDHOI_"
+"""Begins the names of those that workers get from the command, wherever they run."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What a worker takes over from the command, for paths and settings to mean the same."""
+
+    folder: str
+    variables: Mapping[str, str]
+
+    @classmethod
+    def here(cls) -> "_Place":
+        """Of this process."""
+        return cls(os.getcwd(), {name: os.environ[name] for name in os.environ if name.startswith(VARIABLES)})
+
+    def enter(self) -> None:
+        """Take it over; where there is no such folder, only whole paths mean the same."""
+        os.environ.update(self.variables)
+        with suppress(OSError):
+            os.chdir(self.folder)
 
 
 class Ray(Engine):
@@ -38,13 +65,20 @@ class Ray(Engine):
         self._ray: Any = None
         self._started = False
 
+    def __enter__(self) -> "Ray":
+        """Connect, before anything is written for work that no cluster may be there for."""
+        self._connected()
+        self._slots()
+        super().__enter__()
+        return self
+
     def outcomes(self, work: Work, tasks: Tasks, partial: Path) -> Iterator[Outcome]:
         """Hand tasks to the cluster, some more than it can do at once, and bring back their files."""
         ray = self._connected()
         remote = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=0)(_do)
         running: dict[Any, str] = {}
         limit = self._slots() if self.workers else AHEAD * self._slots()
-        handed = ray.put(work)
+        handed = ray.put((work, _Place.here()))
         try:
             while True:
                 while len(running) < limit and (key := tasks.take(len(running))) is not None:
@@ -92,24 +126,43 @@ class Ray(Engine):
     def _connect(self) -> None:
         here = {"include_dashboard": False} if self.address == LOCAL else {}
         try:
+            _require_answer(self.address)
             self._ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **here)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             self._ray = None
             raise RunError(
                 f"--address {self.address}: no Ray cluster answers ({one_line(error, 200)}); start one with "
-                "`ray start --head`, or take --address local"
+                "`ray start --head`, or take --address local; one that wants a token: export RAY_AUTH_MODE=token"
             ) from None
 
 
-def _do(work: Work, shard: Any, key: str, version: str) -> tuple[Any, Exception | None, bytes | None, int]:
+def _require_answer(address: str) -> None:
+    """Refuse host:port where nothing takes a connection; raises OSError or ValueError."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+
+
+def _do(
+    handed: tuple[Work, _Place], shard: Any, key: str, version: str
+) -> tuple[Any, Exception | None, bytes | None, int]:
     """Do one task on a machine of the cluster: what the work returned or raised, its file, the memory held."""
     if version != __version__:
         wrong = RunError(f"a machine of the cluster has wildhoi {__version__}, this one {version}; install one version")
         return None, wrong, None, 0
-    with TemporaryDirectory(prefix="wildhoi-") as folder:
-        path = Path(folder) / key
-        value, error = attempt(work, shard, path)
-        content = path.read_bytes() if error is None and path.is_file() else None
+    work, place = handed
+    place.enter()
+    content = None
+    try:
+        with TemporaryDirectory(prefix="wildhoi-") as folder:
+            path = Path(folder) / key
+            value, error = attempt(work, shard, path)
+            if error is None and path.is_file():
+                content = path.read_bytes()
+    except OSError as failure:
+        value, error = None, failure
+    if isinstance(error, OSError):  # of this machine alone, its full disk included: another one may do it
+        error = OSError(f"on {socket.gethostname()}: {error}")
     return value, error, content, peak_memory()
 
 

@@ -10,14 +10,14 @@ from wildhoi.engine.base import Engine, Outcome
 from wildhoi.engine.folder import only_run_in, partial_folder, publish, require_safe, take_stock
 from wildhoi.engine.local import Local
 from wildhoi.engine.working import is_out_of_memory
-from wildhoi.errors import InputError, MissingAssetError, RunError, WildhoiError
+from wildhoi.errors import InputError, MissingAssetError, RunError, ShardsError, WildhoiError
 
 Shard = TypeVar("Shard")
 
 TRIES = 3
 """Of a shard that the machine may be to blame for: once beside others, once at the end, once alone."""
-HOPELESS = 3
-"""Failed shards from which on a run ends where more fail than succeed: that is no bad shard, but bad code."""
+HOPELESS = 10
+"""Failed shards from which on a run ends where none has ever succeeded: that is no bad shard, but bad code."""
 SHOWN = 5  # ids and shards named in a message
 RESUME_HINT = "finished shards are kept and the same command resumes"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
@@ -58,7 +58,8 @@ def map_shards(
 
     Raises:
         InputError, MissingAssetError: a key is no safe file name; what `work` raised, unchanged.
-        RunError: shards failed, the disk is full, or another run writes to `out`.
+        ShardsError: some failed; all others are done.
+        RunError: too many failed, the disk is full, or another run writes to `out`.
     """
     require_safe([*shards])
     out, engine = Path(out), engine or Local()
@@ -92,7 +93,7 @@ class _Run:
         self.tries: dict[str, int] = {}
         self.failures: dict[str, WildhoiError] = {}
         self.stopped: dict[str, WildhoiError] = {}
-        self.finished, self.succeeded = len(shards) - len(pending), 0
+        self.finished = len(shards) - len(pending)
         self._report()
 
     def __len__(self) -> int:
@@ -138,9 +139,9 @@ class _Run:
                 self.done(outcome.key, outcome.value)
             publish(temporary, self.out / outcome.key)
         except OSError as error:
+            error.filename = str(self.out)  # a write that fails names nothing, others the place of what is unfinished
             return error
         self.finished += 1
-        self.succeeded += 1
         self._report()
         return None
 
@@ -169,19 +170,21 @@ class _Run:
         return f" ({', '.join(ids[:SHOWN])}{more})" if ids else ""
 
     def _hopeless(self) -> bool:
-        return len(self.failures) >= HOPELESS and len(self.failures) > self.succeeded
+        return len(self.failures) >= HOPELESS and not self.finished
 
     def conclude(self) -> None:
         """Raise what ended the run, else what failed: the first in the order of the shards, with how many others."""
         for found in (self.stopped, self.failures):
             ordered = [key for key in self.shards if key in found]
-            if ordered and (len(ordered) == 1 or found is self.stopped):
-                raise found[ordered[0]] from found[ordered[0]].__cause__
-            if ordered:
+            first = found[ordered[0]] if ordered else None
+            if first is not None and found is self.stopped:
+                raise first from first.__cause__
+            if first is not None and len(ordered) == 1:
+                raise ShardsError(first) from first.__cause__
+            if first is not None:
                 names = ", ".join(ordered[:SHOWN]) + (" ..." if len(ordered) > SHOWN else "")
                 left = f", {len(self)} were not begun" if len(self) else ""
-                first = found[ordered[0]]
-                raise RunError(
+                raise (RunError if left else ShardsError)(
                     f"{len(ordered)} of {len(self.shards)} shards failed{left}: {names}; the first: {first}"
                 ) from first.__cause__
 

@@ -72,7 +72,7 @@ def run_method(
     Raises:
         InputError: there is nothing to run on, or the folder holds something else.
         MissingAssetError: a template or a body model is not there.
-        RunError: the method failed, or another run writes to the folder.
+        RunError: the method failed, no cluster answers, or another run writes to the folder.
     """
     options, watch, engine = options or RunOptions(), watch or Watch(), engine or Local()
     _require_free_names(method)
@@ -80,7 +80,7 @@ def run_method(
     batches = plan_batches(data, options)
     record = make_record(method, data, options, device, batches)
     out.mkdir(parents=True, exist_ok=True)
-    with only_run_in(out):
+    with only_run_in(out), engine:
         start_folder(out, record, resume=options.resume)
         setup = Setup(data.body_model, data.objects, device, options.seed, options.renderer)
         job = Job(method, setup, data.path, options.split, record.fingerprint, out / STATE / CHECKPOINTS, options.batch)
