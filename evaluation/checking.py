@@ -14,14 +14,13 @@ from wildhoi.engine import Local
 from wildhoi.errors import InputError, MissingAssetError
 from wildhoi.files import sha256_file
 from wildhoi.open_scenes.truth import truth_of
-from wildhoi.parquet import is_flat
+from wildhoi.parquet import MAX_RATIO, is_flat, most_claims
 from wildhoi.submission.folder import MANIFEST, PREDICTIONS, Submission, read_submission
 
 Status = Literal["ok", "differs", "invalid", "no scores", "not checked"]
 NOTHING = "nothing"  # beside a value that the other side lacks
 ENVIRONMENT = "versions"  # of scores.json: may differ, since no number may depend on it
 MAX_TABLE_BYTES = 2**28  # of per_image.parquet, unpacked
-MAX_ROWS = 500_000
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,8 @@ def read_table(path: Path) -> Any:
         with pq.ParquetFile(path) as file:
             metadata = file.metadata
             size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-            if size > MAX_TABLE_BYTES or metadata.num_rows > MAX_ROWS:
+            stored = path.stat().st_size
+            if size > max(MAX_TABLE_BYTES, MAX_RATIO * stored) or metadata.num_rows > most_claims(stored).rows:
                 raise InputError(
                     f"{path}: {metadata.num_rows} rows, {size} bytes unpacked; no table of images is so large"
                 )

@@ -13,13 +13,13 @@ from command import run
 from score_files import given_scores, save
 
 import submissions
-from evaluation import checking
 from evaluation.checking import check_submissions
 from evaluation.evaluate import Options, evaluate
 from evaluation.leaderboard.board import build, leaderboard
 from evaluation.leaderboard.overview import EMPTY, END, START
 from evaluation.protocol import load_protocol
 from evaluation.scores import PER_IMAGE, SCORES, SEAL, seal_of, write_scores
+from wildhoi import parquet
 from wildhoi.dataset import load_annotations
 from wildhoi.errors import InputError
 from wildhoi.schema import Failure
@@ -216,7 +216,8 @@ def test_what_is_invalid_is_said_and_the_rest_goes_on(copied, data, spoil, words
 
 
 def test_too_large_a_table_is_not_read(copied, data, monkeypatch):
-    monkeypatch.setattr(checking, "MAX_ROWS", 3)
+    monkeypatch.setattr(parquet, "MAX_ROWS", 3)
+    monkeypatch.setattr(parquet, "BYTES_PER_ROW", 10**6)
     verdict = only(copied[0], data)
     assert verdict.status == "invalid" and "4 rows" in verdict.reason
 

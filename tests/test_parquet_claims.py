@@ -1,11 +1,15 @@
 import struct
+from contextlib import nullcontext
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wildhoi import parquet
+from wildhoi.errors import InputError
 from wildhoi.parquet_claims import MOST_DEPTH, read_claims
 
 COLUMNS = {
@@ -115,3 +119,13 @@ def test_a_file_without_a_footer_is_refused(tmp_path, content):
     (tmp_path / "f").write_bytes(content)
     with pytest.raises(ValueError, match="footer"):
         read_claims(tmp_path / "f", [])
+
+
+@pytest.mark.parametrize(("bytes_per_row", "read"), [(4, True), (10**5, False)])
+def test_more_rows_are_read_of_a_file_that_is_as_large_as_they_say(tmp_path, monkeypatch, bytes_per_row, read):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"x": np.random.default_rng(0).normal(size=500)}), path)
+    monkeypatch.setattr(parquet, "MAX_ROWS", 10)
+    monkeypatch.setattr(parquet, "BYTES_PER_ROW", bytes_per_row)
+    with nullcontext() if read else pytest.raises(InputError, match=r"500 rows, .* of a file of this size at most 10,"):
+        assert len(parquet.read_parquet(path, ["x"], [])[0]) == 500

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wildhoi.errors import InputError
-from wildhoi.parquet_claims import read_claims
+from wildhoi.parquet_claims import Claims, read_claims
 
 MAX_ROWS = 500_000
 """A hundred times the test images of the largest data set: every frame of every video of it."""
@@ -15,6 +15,10 @@ MAX_VALUES = 200 * MAX_ROWS
 """Of all columns read, 400 MB of numbers: run lengths can claim any number in a few bytes."""
 MAX_BYTES = 2**30
 """Of all columns, unpacked: the values at their most, and texts."""
+BYTES_PER_ROW = 100
+"""Of a file with more rows than those: names and a few numbers take that, so what is claimed is also there."""
+MAX_RATIO = 8
+"""Unpacked to stored bytes, of a file with more than MAX_BYTES: numbers are hardly ever packed to half."""
 
 
 def read_parquet(
@@ -60,10 +64,17 @@ def is_text(kind: pa.DataType) -> bool:
 
 def _check_size(path: Path, wanted: Sequence[str]) -> None:
     """Refuse a file that says it unpacks to more than the limits."""
-    claims = read_claims(path, wanted)
-    if claims.rows > MAX_ROWS or claims.values > MAX_VALUES or claims.bytes > MAX_BYTES:
+    claims, most = read_claims(path, wanted), most_claims(path.stat().st_size)
+    if claims.rows > most.rows or claims.values > most.values or claims.bytes > most.bytes:
         got = f"{claims.rows} rows, {claims.values} values, {claims.bytes} bytes unpacked"
-        raise InputError(f"{path}: {got}; at most {MAX_ROWS}, {MAX_VALUES} and {MAX_BYTES} are read")
+        raise InputError(
+            f"{path}: {got}; of a file of this size at most {most.rows}, {most.values} and {most.bytes} are read"
+        )
+
+
+def most_claims(size: int) -> Claims:
+    """What a file of so many bytes may claim: the limits, or in proportion to what it is itself."""
+    return Claims(max(MAX_ROWS, size // BYTES_PER_ROW), max(MAX_VALUES, size), max(MAX_BYTES, MAX_RATIO * size))
 
 
 def is_list(kind: pa.DataType) -> bool:

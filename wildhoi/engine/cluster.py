@@ -33,7 +33,7 @@ class _Place:
     @classmethod
     def here(cls) -> "_Place":
         """Of this process."""
-        return cls(os.getcwd(), {name: os.environ[name] for name in os.environ if name.startswith(VARIABLES)})
+        return cls(str(Path.cwd()), {name: os.environ[name] for name in os.environ if name.startswith(VARIABLES)})
 
     def enter(self) -> None:
         """Take it over; where there is no such folder, only whole paths mean the same."""
