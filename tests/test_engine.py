@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import engine_work
 import pytest
 from engine_work import Job, is_alive, write
 
-from wildhoi.engine import Local, Ray, map_shards
+from wildhoi.engine import LOCK, Local, Ray, contents, map_shards, only_run_in
 from wildhoi.engine.folder import PARTIAL
 from wildhoi.errors import InputError, RunError, ShardsError
 
@@ -357,6 +358,34 @@ def test_a_second_run_in_the_same_folder_is_refused(log, out):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_lock_is_a_file_while_it_is_held_and_no_content(tmp_path):
+    (tmp_path / "result").touch()
+    with only_run_in(tmp_path):
+        assert (tmp_path / LOCK).is_file() and contents(tmp_path) == [tmp_path / "result"]
+        with pytest.raises(RunError, match="another run is writing here"), only_run_in(tmp_path):
+            pytest.fail("two hold it")
+        assert (tmp_path / LOCK).is_file()  # whoever is refused removes nothing
+    assert not (tmp_path / LOCK).exists()
+    (tmp_path / LOCK).touch()  # of a killed run
+    with only_run_in(tmp_path):
+        pass
+    assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_lock_of_a_file_that_its_holder_has_removed_is_none(tmp_path, monkeypatch, again):
+    def flock(descriptor, how):
+        (tmp_path / LOCK).unlink()
+        if again:
+            (tmp_path / "other").touch()
+            (tmp_path / "other").rename(tmp_path / LOCK)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(RunError, match="another run is writing here"), only_run_in(tmp_path):
+        pytest.fail("held")
+    assert (tmp_path / LOCK).exists() == again
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ depends on chance and order; this is its deterministic counterpart, the same byt
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,7 +43,9 @@ def work_folder(out: Path) -> Iterator[Path]:
     with only_run_in(folder):
         remove_unfinished(out.absolute().parent, out.name)
         yield folder
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # NFS keeps a lock that is held
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def group_views(

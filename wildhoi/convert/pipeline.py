@@ -26,7 +26,7 @@ from wildhoi.convert.parts import (
 )
 from wildhoi.convert.shards import Shards
 from wildhoi.dataset.folder import SPLITS, seal_folder
-from wildhoi.engine import Engine, Local, map_shards, only_run_in
+from wildhoi.engine import Engine, Local, contents, map_shards, only_run_in
 from wildhoi.errors import InputError, ShardsError
 from wildhoi.files import canonical_json, read_json, remove_unfinished, sha256_text, write_text
 from wildhoi.layout import CONVERTING, IDENTITY
@@ -103,7 +103,7 @@ def run_conversion(
         raise InputError(f"{out}: is a file; choose another folder, or remove it")
     out.mkdir(parents=True, exist_ok=True)
     with only_run_in(out), engine or Local() as engine:
-        fresh = not any(out.iterdir())
+        fresh = not contents(out)
         _claim(out, out / CONVERTING, settings)
         report = _prepare(conversion, out, fresh=fresh)
         if strict:
@@ -126,7 +126,7 @@ def _prepare(conversion: Conversion, out: Path, *, fresh: bool) -> ConversionRep
         return ConversionReport(dict(conversion.prepare(out)), track=conversion.track)
     except BaseException:
         if fresh:
-            shutil.rmtree(out)
+            shutil.rmtree(out, ignore_errors=True)  # NFS keeps a lock that is held
         raise
 
 
@@ -161,7 +161,7 @@ def _refuse_empty(conversion: Conversion, report: ConversionReport) -> None:
 def _sweep(out: Path) -> None:
     """Remove what runs that were killed while they wrote a file have left beside it."""
     for path in [path for path in out.rglob(".*") if CONVERTING not in path.relative_to(out).parts]:
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)  # folders: not the lock
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _claim(out: Path, work: Path, settings: str) -> None:
             raise InputError(
                 f"{out}: holds an unfinished conversion with other settings; finish that one, or remove the folder"
             )
-    elif any(path != work for path in out.iterdir()):
+    elif any(path != work for path in contents(out)):
         raise InputError(f"{out}: exists and is not empty; choose another folder, or remove it")
     write_text(work / SETTINGS, settings)
 

@@ -15,6 +15,8 @@ from wildhoi.files import canonical_json, read_json, remove_unfinished, write_te
 
 LEDGER = ".fingerprint"
 PARTIAL = ".partial-"
+LOCK = ".lock"
+"""The file whose lock is held; not the folder itself, whose locks NFS keeps to each machine."""
 SAFE_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+-]{0,199}")
 MOST_LEDGER = 2**30
 """Bytes: of some millions of shards."""
@@ -40,18 +42,27 @@ def only_run_in(out: Path) -> Iterator[None]:
 
     Raises:
         RunError: another process holds it.
+        OSError: the folder cannot be written, or its file system has no locks.
     """
     refusal = f"{out}: another run is writing here; wait for it or choose another folder"
+    path = out / LOCK
     with ExitStack() as held:
         try:
-            descriptor = os.open(out, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             held.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            current = os.path.samestat(os.fstat(descriptor), path.stat())
         except (BlockingIOError, FileNotFoundError):
             raise RunError(refusal) from None
-        if os.fstat(descriptor).st_nlink == 0:  # removed by its holder just now
+        if not current:  # its holder has removed it just now, and somebody else made a new one
             raise RunError(refusal)
+        held.callback(path.unlink, missing_ok=True)  # while it is still held
         yield
+
+
+def contents(folder: Path) -> list[Path]:
+    """What is in a folder beside its lock."""
+    return [path for path in folder.iterdir() if path.name != LOCK]
 
 
 @contextmanager

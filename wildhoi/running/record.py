@@ -15,6 +15,7 @@ from typing import Any
 from wildhoi import __version__
 from wildhoi.dataset import DataFolder
 from wildhoi.devices import describe_device
+from wildhoi.engine import contents
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, read_json, remove_unfinished, sha256_text, write_text
 from wildhoi.method import Method
@@ -95,7 +96,7 @@ def start_folder(out: Path, record: Record, *, resume: bool) -> None:
         InputError: it holds something and `resume` is not set, or something that is no run, or another run.
     """
     remove_unfinished(out)
-    held = {path.name for path in out.iterdir()}
+    held = {path.name for path in contents(out)}
     if held and not resume:
         hint = "--resume goes on with a run; or choose another folder" if RUN in held else "choose another folder"
         raise InputError(f"{out}: exists and is not empty; {hint}")

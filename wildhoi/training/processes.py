@@ -75,12 +75,12 @@ def only_training_in(out: Path) -> Iterator[None]:
 def _locked(out: Path) -> Iterator[None]:
     new = not out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
-    with only_run_in(out):
-        for place in (out, *(path for path in out.iterdir() if path.is_dir())):
-            remove_unfinished(place)
-        try:
+    try:
+        with only_run_in(out):
+            for place in (out, *(path for path in out.iterdir() if path.is_dir())):
+                remove_unfinished(place)
             yield
-        finally:
-            if new:
-                with suppress(OSError):  # it holds something
-                    out.rmdir()
+    finally:
+        if new:
+            with suppress(OSError):  # it holds something
+                out.rmdir()

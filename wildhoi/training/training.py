@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wildhoi import __version__
 from wildhoi.dataset import DataFolder
+from wildhoi.engine import contents
 from wildhoi.errors import InputError
 from wildhoi.files import canonical_json, require_writable, sha256_text
 from wildhoi.mean_maps import Means, read_mean_maps
@@ -106,7 +107,7 @@ def _was_finished(out: Path, *, resume: bool) -> bool:
     from baselines.training.diary import is_finished
     from baselines.training.sharing import require_agreement
 
-    finished, empty = is_finished(out), not (out.is_dir() and any(out.iterdir()))
+    finished, empty = is_finished(out), not (out.is_dir() and contents(out))
     require_agreement(f"what {out} holds", (finished, empty))  # all have seen the folder as it was
     if not (finished or empty or resume):
         raise InputError(f"{out}: exists and is not empty; --resume goes on with a training, or choose another folder")
