@@ -441,6 +441,11 @@ def test_the_package_runs_as_a_module(tmp_path):
     assert (done.returncode, done.stdout) == (0, f"wildhoi {__version__}\n")
 
 
+def test_what_stops_it_while_it_is_read_is_no_error(tmp_path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")  # found first
+    assert python("from wildhoi.__main__ import main; main()", tmp_path) == (130, "", "")
+
+
 def test_a_closed_pipe_is_no_error(tmp_path):
     line = f"{sys.executable} -c 'from wildhoi.cli import main; main()' leaderboard show --format json | head -c 1"
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

@@ -3,6 +3,9 @@
 MOST_CHARACTERS = 1400
 """Of a message: about what a terminal shows at a glance, while a file may hold names of any length."""
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
 
 def printable(value: object) -> str:
     """A text of one line without control characters: foreign files may hold any."""

@@ -6,14 +6,12 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from wildhoi.errors import WildhoiError
+from wildhoi.errors import MOST_CHARACTERS, WildhoiError
 
 MEMORY = 2**30
 """Bytes above those after the imports: what a laptop can spare for a file of a few kilobytes."""
 MOST_WRITTEN = 2**28
 """Bytes of one file: a parser that fills the disk is stopped long before it has."""
-MOST_MESSAGE = 1500
-"""Characters: a message is a line that somebody reads, of whatever length the names in the file are."""
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = {
@@ -121,6 +119,6 @@ def judge(error, name: str | None) -> str | None:
     if not isinstance(error, WildhoiError):
         return f"raises {type(error).__name__}: {error!s:.300}"
     message = str(error)
-    if len(message) > MOST_MESSAGE or not message.isprintable():
+    if len(message) > MOST_CHARACTERS or not message.isprintable():
         return f"says something of {len(message)} characters, or not printable: {message!a:.200}"
     return f"does not name the file: {message:.300}" if name is not None and name not in message else None

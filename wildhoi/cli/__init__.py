@@ -42,10 +42,9 @@ from wildhoi.cli.shared import (
     show,
     show_json,
 )
-from wildhoi.errors import WildhoiError, printable
+from wildhoi.errors import INTERRUPTED, WildhoiError, printable
 from wildhoi.schema import BodyKind
 
-INTERRUPTED = 130  # what the parser makes of Ctrl-C
 MEMORY_HINT = (
     "finished work is kept, the same command goes on (a run or a training: with --resume); ask for less at once"
 )
