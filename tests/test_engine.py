@@ -404,6 +404,11 @@ def test_fewer_than_one_worker_is_refused(kind, workers):
         kind(workers)
 
 
+def test_more_workers_than_a_machine_can_hold_are_refused():
+    with pytest.raises(InputError, match=r"workers: got 1000000, wanted 1 to \d+, 16 for each processor here"):
+        Local(10**6)
+
+
 def test_workers_compute_on_one_thread_and_this_process_keeps_its_environment(log, out):
     before = dict(os.environ)
     paths = map_shards(engine_work.environment, jobs(log, "ab"), out, engine=Local(2))

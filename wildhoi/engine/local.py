@@ -17,6 +17,8 @@ from wildhoi.engine.base import Engine, Outcome, Tasks, Work
 from wildhoi.engine.working import attempt, peak_memory, single_threaded_environment
 from wildhoi.errors import InputError
 
+MOST = 16
+"""Workers for each processor of the machine: more only take each other's time and memory."""
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
 
 
@@ -24,10 +26,11 @@ class Local(Engine):
     """Processes of this machine; with one worker the work is done in this process, which ends if a shard kills it."""
 
     def __init__(self, workers: int = 1) -> None:
-        """Choose how many; raises InputError where that is below 1."""
+        """Choose how many; raises InputError where that is below 1, or far more than this machine has processors."""
         super().__init__()
-        if workers < 1:
-            raise InputError(f"workers: got {workers}, wanted at least 1")
+        most = MOST * (os.cpu_count() or 1)
+        if not 1 <= workers <= most:
+            raise InputError(f"workers: got {workers}, wanted 1 to {most}, {MOST} for each processor here")
         self.workers, self.here = workers, workers == 1
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, _Worker] = {}
