@@ -12,8 +12,8 @@ import engine_work
 import pytest
 from engine_work import Job, is_alive, write
 
-from wildhoi.engine import LOCK, Local, Ray, contents, map_shards, only_run_in
-from wildhoi.engine.folder import PARTIAL
+from wildhoi.engine import Local, Ray, contents, map_shards, only_run_in
+from wildhoi.engine.folder import LOCK, PARTIAL
 from wildhoi.errors import InputError, RunError, ShardsError
 
 BOTH = pytest.mark.parametrize("workers", [1, 2])
@@ -368,6 +368,9 @@ def test_the_lock_is_a_file_while_it_is_held_and_no_content(tmp_path):
             pytest.fail("two hold it")
         assert (tmp_path / LOCK).is_file()  # whoever is refused removes nothing
     assert not (tmp_path / LOCK).exists()
+    with pytest.raises(ValueError, match="of the work"), only_run_in(tmp_path):
+        (tmp_path / LOCK).unlink()  # or whatever else keeps the lock from being removed
+        raise ValueError("of the work")
     (tmp_path / LOCK).touch()  # of a killed run
     with only_run_in(tmp_path):
         pass

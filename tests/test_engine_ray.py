@@ -139,8 +139,10 @@ def test_a_full_disk_of_a_machine_is_no_end_of_the_run(engine, log, out):
 
 
 def test_a_cluster_without_gpus_says_so(cluster, log, out):
+    engine = Ray("auto", gpus=1.0)
     with pytest.raises(RunError, match="no GPU to give"):
-        map_shards(write, jobs(log), out, engine=Ray("auto", gpus=1.0))
+        map_shards(write, jobs(log), out, engine=engine)
+    assert engine._ray is None and engine._depth == 0  # it has left the cluster
 
 
 def test_the_processes_of_another_version_are_refused(engine, log, out, monkeypatch):

@@ -52,8 +52,10 @@ def rescore(
 
     if write and out is not None:
         raise InputError("rescore: want --write or --out, not both")
-    for place in [out] if out is not None else submissions if write else []:
-        require_writable(place)
+    if out is not None:
+        require_writable(out)
+    for folder in submissions if write else ():
+        require_writable(folder)
     targets = _targets(submissions, out)
     done = []
     chosen = make_engine(engine, workers, address)

@@ -161,7 +161,8 @@ def _refuse_empty(conversion: Conversion, report: ConversionReport) -> None:
 def _sweep(out: Path) -> None:
     """Remove what runs that were killed while they wrote a file have left beside it."""
     for path in [path for path in out.rglob(".*") if CONVERTING not in path.relative_to(out).parts]:
-        shutil.rmtree(path, ignore_errors=True)  # folders: not the lock
+        if path.is_dir():  # not the lock
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ that makes a run safe (the lock, what is finished, tries, failures) is in `mappi
 
 from wildhoi.engine.base import Engine
 from wildhoi.engine.cluster import Ray
-from wildhoi.engine.folder import LOCK, contents, only_run_in
+from wildhoi.engine.folder import contents, only_run_in
 from wildhoi.engine.local import Local
 from wildhoi.engine.mapping import map_shards
 
-__all__ = ["LOCK", "Engine", "Local", "Ray", "contents", "map_shards", "only_run_in"]
+__all__ = ["Engine", "Local", "Ray", "contents", "map_shards", "only_run_in"]

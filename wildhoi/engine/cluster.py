@@ -67,9 +67,13 @@ class Ray(Engine):
 
     def __enter__(self) -> "Ray":
         """Connect, before anything is written for work that no cluster may be there for."""
-        self._connected()
-        self._slots()
         super().__enter__()
+        try:
+            self._connected()
+            self._slots()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def outcomes(self, work: Work, tasks: Tasks, partial: Path) -> Iterator[Outcome]:

@@ -56,8 +56,11 @@ def only_run_in(out: Path) -> Iterator[None]:
             raise RunError(refusal) from None
         if not current:  # its holder has removed it just now, and somebody else made a new one
             raise RunError(refusal)
-        held.callback(path.unlink, missing_ok=True)  # while it is still held
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # a file that nobody holds is no harm, and another error is what counts
+                path.unlink()  # while it is still held
 
 
 def contents(folder: Path) -> list[Path]:

@@ -174,19 +174,20 @@ class _Run:
 
     def conclude(self) -> None:
         """Raise what ended the run, else what failed: the first in the order of the shards, with how many others."""
-        for found in (self.stopped, self.failures):
-            ordered = [key for key in self.shards if key in found]
-            first = found[ordered[0]] if ordered else None
-            if first is not None and found is self.stopped:
-                raise first from first.__cause__
-            if first is not None and len(ordered) == 1:
-                raise ShardsError(first) from first.__cause__
-            if first is not None:
-                names = ", ".join(ordered[:SHOWN]) + (" ..." if len(ordered) > SHOWN else "")
-                left = f", {len(self)} were not begun" if len(self) else ""
-                raise (RunError if left else ShardsError)(
-                    f"{len(ordered)} of {len(self.shards)} shards failed{left}: {names}; the first: {first}"
-                ) from first.__cause__
+        for key in self.shards:
+            if key in self.stopped:
+                raise self.stopped[key] from self.stopped[key].__cause__
+        failed = [key for key in self.shards if key in self.failures]
+        if not failed:
+            return
+        first, left = self.failures[failed[0]], len(self)
+        if len(failed) == 1:
+            said = str(first)
+        else:
+            names = ", ".join(failed[:SHOWN]) + (" ..." if len(failed) > SHOWN else "")
+            many = f"{len(failed)} of {len(self.shards)} shards failed" + (f", {left} were not begun" if left else "")
+            said = f"{many}: {names}; the first: {first}"
+        raise (RunError if left else ShardsError)(said) from first.__cause__
 
     def _report(self) -> None:
         if self.progress is not None:
